@@ -1,0 +1,386 @@
+"""The builder: the one way to make a machine. Every step infers shape and range, and refuses what is not proven."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+from . import operations as op
+from .alphabets import MAX_BITS, Alphabet, Codes, IntArray, Levels, bits
+from .errors import AlphabetError, MachineError, RangeError, ShapeError, ZahlenError
+from .machine import Machine, Wire
+from .ranges import Range, result_range, workspace
+from .shapes import result_shape
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+MAX_ELEMENTS = 2**26
+"""Most elements that the wires of one sample may have together: their range proofs take 16 bytes each."""
+
+Operand = Wire | str
+
+_CODED = (op.Input, op.Register, op.Constant, op.Lookup, op.Reshape, op.Concat, op.Slice, op.Transpose, op.Embed)
+
+
+class Builder:
+    """Collects wires in the order of computation and proves each one's shape and range as it comes.
+
+    Every method that adds a wire takes an optional `name` (by default the operation's, numbered) and returns the
+    `Wire`, whose `shape`, `range` and `alphabet` may be looked at. Operands are wires or their names.
+
+    Parameters
+    ----------
+    max_elements : int
+        Most elements that all wires of one sample may have together.
+
+    Examples
+    --------
+    A counter modulo 3, advanced by its input:
+
+    >>> b = Builder()
+    >>> x = b.input("x", (1,), Levels(0, 1))
+    >>> count = b.register("count", (1,), Levels(0, 2))
+    >>> total = b.add(count, x)
+    >>> following = b.lookup(total, [0, 1, 2, 0])
+    >>> b.connect(count, following)
+    >>> machine = b.build(following)
+    >>> machine.run([[[1], [1], [1], [0], [1]]]).ravel().tolist()
+    [1, 2, 0, 0, 1]
+    """
+
+    def __init__(self, max_elements: int = MAX_ELEMENTS) -> None:
+        self._wires: dict[str, Wire] = {}
+        self._successors: dict[str, str] = {}
+        self._elements_left = max_elements
+
+    # ------------------------------------------------------------------------------------------------ the core
+
+    def append(self, operation: op.Operation, *operands: Operand, name: str | None = None) -> Wire:
+        """Add any operation.
+
+        Raises
+        ------
+        MachineError
+            If a name is taken or unfit, an operand unknown, or an operand too many.
+        ShapeError, AlphabetError, RangeError
+            If shapes disagree, values leave where they must stay, or a range needs more than `MAX_BITS` bits.
+        """
+        name = self._fresh(operation.kind) if name is None else name
+        try:
+            wire = self._prove(name, operation, tuple(self._known(operand) for operand in operands))
+        except ZahlenError as error:
+            raise type(error)(f"wire {name!r}: {error}") from None
+        self._elements_left -= wire.size
+        self._wires[name] = wire
+        return wire
+
+    def connect(self, register: Operand, successor: Operand) -> None:
+        """Let a register take the successor's value at the end of each step.
+
+        Raises
+        ------
+        RangeError
+            If what the successor can reach is not inside the register's alphabet.
+        """
+        target, source = self._known(register), self._known(successor)
+        if not isinstance(target.operation, op.Register):
+            raise MachineError(f"wire {target.name!r} is no register")
+        if target.name in self._successors:
+            raise MachineError(f"register {target.name!r} is connected already")
+        if target.shape != source.shape:
+            raise ShapeError(f"register {target.name!r} has shape {target.shape}, {source.name!r} has {source.shape}")
+        if isinstance(target.alphabet, Codes) or isinstance(source.alphabet, Codes):
+            if target.alphabet != source.alphabet:
+                raise AlphabetError(f"register {target.name!r} holds {target.alphabet}, not {source.alphabet}")
+        elif not source.range.within(target.alphabet):
+            raise RangeError(
+                f"register {target.name!r} holds {target.alphabet}, but {source.name!r} can reach {source.alphabet}; "
+                "clamp it, or declare the register wider"
+            )
+        self._successors[target.name] = source.name
+
+    def build(self, *outputs: Operand, notes: Mapping[str, Any] | None = None) -> Machine:
+        """The machine with these wires as outputs.
+
+        Raises
+        ------
+        MachineError
+            If there is no output or input, or a register has no successor.
+        """
+        names = tuple(self._known(output).name for output in outputs)
+        if not names or len(set(names)) != len(names):
+            raise MachineError("a machine needs at least one output, and none twice")
+        loose = [
+            w.name
+            for w in self._wires.values()
+            if isinstance(w.operation, op.Register) and w.name not in self._successors
+        ]
+        if loose:
+            raise MachineError(f"register {loose[0]!r} has no successor; connect it")
+        successors = {name: self._successors[name] for name in self._wires if name in self._successors}
+        return Machine(self._wires, names, successors, notes or {})
+
+    def result_size(self, operation: op.Operation, *operands: Operand) -> int:
+        """How many elements a wire would have, without proving its range."""
+        return prod(result_shape(operation, *(self._known(operand).shape for operand in operands)))
+
+    def _known(self, operand: Operand) -> Wire:
+        name = operand.name if isinstance(operand, Wire) else operand
+        wire = self._wires.get(name) if isinstance(name, str) else None
+        if wire is None or (isinstance(operand, Wire) and operand is not wire):
+            raise MachineError(f"unknown operand {name!r}; operands come before what reads them, from the same builder")
+        return wire
+
+    def _fresh(self, stem: str) -> str:
+        return next(name for k in range(1, 2 + len(self._wires)) if (name := f"{stem}_{k}") not in self._wires)
+
+    def _prove(self, name: str, operation: op.Operation, operands: tuple[Wire, ...]) -> Wire:
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise MachineError("a name is a letter, then at most 63 letters, digits or underscores")
+        if name in self._wires:
+            raise MachineError("the name is taken")
+        if operation.operands != len(operands) and (operation.operands is not None or not operands):
+            raise MachineError(f"{operation.kind} takes {operation.operands or 'some'} operands, got {len(operands)}")
+        shape = result_shape(operation, *(wire.shape for wire in operands))
+        if prod(shape) > self._elements_left:
+            raise ShapeError(f"{prod(shape)} elements exceed what is left of the limit of elements of one machine")
+        coded = _coded_alphabet(operation, operands)
+        ranges = tuple(wire.range for wire in operands)
+        if isinstance(operation, (op.Input, op.Register)):
+            proven = Range.uniform(shape, operation.alphabet)
+        elif isinstance(operation, op.Constant):
+            proven = Range.exactly(operation.value)
+        else:
+            _check_domain(operation, operands)
+            space = workspace(operation, *ranges)
+            if bits(*space) > MAX_BITS:
+                raise RangeError(
+                    f"{operation.kind} would need {bits(*space)} bits, more than {MAX_BITS}; clamp or shift before"
+                )
+            proven = result_range(operation, *ranges)
+            return Wire(
+                name, operation, tuple(w.name for w in operands), shape, proven, coded or proven.levels(), space
+            )
+        return Wire(name, operation, (), shape, proven, coded or proven.levels(), proven.hull())
+
+    # ------------------------------------------------------------------------------------------------ sources
+
+    def input(self, name: str, shape: Sequence[int], alphabet: Alphabet) -> Wire:
+        """A value of this shape from outside; see `operations.Input`."""
+        return self.append(op.Input(tuple(shape), alphabet), name=name)
+
+    def register(self, name: str, shape: Sequence[int], alphabet: Alphabet, initial: Any = None) -> Wire:
+        """A value kept from the step before; starts at `initial` (an array, or one integer for all elements).
+
+        By default it starts at 0 if the alphabet has it, else at the least element. `connect` it later.
+        """
+        if initial is None:
+            initial = 0 if 0 in alphabet else alphabet.lo
+        array = op.integers(initial, "register: initial")
+        if array.ndim == 0:
+            array = op.integers([int(array)] * prod(shape), "register: initial").reshape(tuple(shape))
+        if array.shape != tuple(shape):
+            raise ShapeError(f"register {name!r} has shape {tuple(shape)}, its initial value {array.shape}")
+        return self.append(op.Register(alphabet, array), name=name)
+
+    def constant(self, value: Any, alphabet: Alphabet | None = None, *, name: str | None = None) -> Wire:
+        """The same value at every step; see `operations.Constant`."""
+        return self.append(op.Constant(alphabet, value), name=name)
+
+    # ------------------------------------------------------------------------------------------------ affine maps
+
+    def affine(self, x: Operand, weight: Any, bias: Any = None, *, name: str | None = None) -> Wire:
+        """Z = W x + b along the last axis: `weight` (out, in), `bias` (out,), zero by default."""
+        return self.append(op.Affine(*_with_bias(weight, bias)), x, name=name)
+
+    def conv(
+        self,
+        x: Operand,
+        weight: Any,
+        bias: Any = None,
+        *,
+        stride: Sequence[int] | int = 1,
+        padding: Sequence[Any] | int = 0,
+        dilation: Sequence[int] | int = 1,
+        groups: int = 1,
+        name: str | None = None,
+    ) -> Wire:
+        """Cross-correlation over one or two spatial axes; see `operations.Conv`.
+
+        `padding` is one integer, one per axis, or a pair (before, after) per axis.
+        """
+        weight, bias = _with_bias(weight, bias)
+        n = weight.ndim - 2
+        pad = _per_axis_pairs(padding, n)
+        operation = op.Conv(_per_axis(stride, n), pad, _per_axis(dilation, n), groups, weight, bias)
+        return self.append(operation, x, name=name)
+
+    # ------------------------------------------------------------------------------------------------ tables
+
+    def staircase(self, x: Operand, thresholds: Any, values: Any, *, axis: int = 0, name: str | None = None) -> Wire:
+        """Y = v[number of j with t_j <= x]; rows of `thresholds` and `values` belong to channels along `axis`."""
+        return self.append(op.Staircase(axis, thresholds, values), x, name=name)
+
+    def lookup(
+        self, *xs: Operand, table: Any = None, alphabet: Alphabet | None = None, name: str | None = None
+    ) -> Wire:
+        """Y = table[x] or table[x1, x2], indexed by the elements of the operands' alphabets in their order.
+
+        The table may stand last: ``lookup(x, [..])``. The result's alphabet is `alphabet` or the levels in the table.
+        """
+        if table is None:
+            *xs, table = xs  # type: ignore[assignment]
+        alphabets = [self._known(x).alphabet for x in xs]
+        entries = op.integers(table, "lookup: table")
+        if entries.shape != tuple(a.size for a in alphabets):
+            raise ShapeError(
+                f"lookup: a table of shape {tuple(a.size for a in alphabets)} is due for operands in "
+                f"{' and '.join(map(str, alphabets))}, got {entries.shape}"
+            )
+        operation = op.Lookup(tuple(a.lo for a in alphabets), tuple(a.step for a in alphabets), alphabet, entries)
+        return self.append(operation, *xs, name=name)
+
+    def embed(self, x: Operand, table: Any, *, name: str | None = None) -> Wire:
+        """A row of `table` (symbols, width) per symbol: the shape gets one more axis of `width`."""
+        return self.append(op.Embed(table), x, name=name)
+
+    # ------------------------------------------------------------------------------------------------ element by element
+
+    def add(self, x: Operand, y: Operand, *, name: str | None = None) -> Wire:
+        """X + y."""
+        return self.append(op.Add(), x, y, name=name)
+
+    def sub(self, x: Operand, y: Operand, *, name: str | None = None) -> Wire:
+        """X - y."""
+        return self.append(op.Sub(), x, y, name=name)
+
+    def mul(self, x: Operand, y: Operand, *, name: str | None = None) -> Wire:
+        """X y."""
+        return self.append(op.Mul(), x, y, name=name)
+
+    def min(self, x: Operand, y: Operand, *, name: str | None = None) -> Wire:
+        """The lesser of the two."""
+        return self.append(op.Min(), x, y, name=name)
+
+    def max(self, x: Operand, y: Operand, *, name: str | None = None) -> Wire:
+        """The greater of the two."""
+        return self.append(op.Max(), x, y, name=name)
+
+    def neg(self, x: Operand, *, name: str | None = None) -> Wire:
+        """-x."""
+        return self.append(op.Neg(), x, name=name)
+
+    def clamp(self, x: Operand, lo: int, hi: int, *, name: str | None = None) -> Wire:
+        """min(max(x, lo), hi)."""
+        return self.append(op.Clamp(lo, hi), x, name=name)
+
+    def shift(self, x: Operand, bits: int, rounding: str = "floor", *, name: str | None = None) -> Wire:
+        """X >> bits with ``floor`` or ``half_up`` rounding; negative `bits` multiply by 2^-bits."""
+        return self.append(op.Shift(bits, rounding), x, name=name)
+
+    # ------------------------------------------------------------------------------------------------ reductions
+
+    def maxpool(
+        self,
+        x: Operand,
+        size: Sequence[int],
+        stride: Sequence[int] | None = None,
+        padding: Any = 0,
+        *,
+        name: str | None = None,
+    ) -> Wire:
+        """Maximum over windows of the last one or two axes; `stride` is `size` by default."""
+        operation = op.MaxPool(tuple(size), tuple(stride or size), _per_axis_pairs(padding, len(size)))
+        return self.append(operation, x, name=name)
+
+    def sumpool(
+        self,
+        x: Operand,
+        size: Sequence[int],
+        stride: Sequence[int] | None = None,
+        padding: Any = 0,
+        *,
+        name: str | None = None,
+    ) -> Wire:
+        """Sum over windows of the last one or two axes; `stride` is `size` by default."""
+        operation = op.SumPool(tuple(size), tuple(stride or size), _per_axis_pairs(padding, len(size)))
+        return self.append(operation, x, name=name)
+
+    def sum(self, x: Operand, axes: Sequence[int], *, name: str | None = None) -> Wire:
+        """Sum over axes, which go."""
+        return self.append(op.Sum(tuple(axes)), x, name=name)
+
+    def argmax(self, x: Operand, axis: int = -1, *, name: str | None = None) -> Wire:
+        """Index of the maximum along an axis; the lowest among equals."""
+        return self.append(op.Argmax(axis), x, name=name)
+
+    # ------------------------------------------------------------------------------------------------ no arithmetic
+
+    def reshape(self, x: Operand, shape: Sequence[int], *, name: str | None = None) -> Wire:
+        """The same elements in row-major order."""
+        return self.append(op.Reshape(tuple(shape)), x, name=name)
+
+    def concat(self, *xs: Operand, axis: int = 0, name: str | None = None) -> Wire:
+        """The operands one behind the other."""
+        return self.append(op.Concat(axis), *xs, name=name)
+
+    def slice(
+        self,
+        x: Operand,
+        start: Sequence[int],
+        stop: Sequence[int],
+        step: Sequence[int] | None = None,
+        *,
+        name: str | None = None,
+    ) -> Wire:
+        """Elements start, start + step, .. below stop of each axis."""
+        operation = op.Slice(tuple(start), tuple(stop), tuple(step) if step else (1,) * len(start))
+        return self.append(operation, x, name=name)
+
+    def transpose(self, x: Operand, axes: Sequence[int], *, name: str | None = None) -> Wire:
+        """Axes in another order."""
+        return self.append(op.Transpose(tuple(axes)), x, name=name)
+
+
+def _with_bias(weight: Any, bias: Any) -> tuple[IntArray, IntArray]:
+    rows = op.integers(weight, "weight")
+    return rows, op.integers([0] * len(rows) if bias is None else bias, "bias")
+
+
+def _per_axis(value: Sequence[int] | int, n: int) -> tuple[int, ...]:
+    return (value,) * n if isinstance(value, int) else tuple(value)
+
+
+def _per_axis_pairs(value: Any, n: int) -> op.Pairs:
+    if isinstance(value, int):
+        return ((value, value),) * n
+    return tuple((v, v) if isinstance(v, int) else v for v in value)
+
+
+def _coded_alphabet(operation: op.Operation, operands: tuple[Wire, ...]) -> Alphabet | None:
+    """The coded alphabet of the result, if it has one; arithmetic on codes is refused."""
+    codes = [wire.alphabet for wire in operands if isinstance(wire.alphabet, Codes)]
+    if codes and not isinstance(operation, _CODED):
+        raise AlphabetError(f"{operation.kind} needs numbers, got {codes[0]}; combine codes with lookup")
+    if isinstance(operation, (op.Input, op.Register, op.Constant, op.Lookup)):
+        return operation.alphabet if isinstance(operation.alphabet, Codes) else None
+    if isinstance(operation, op.Embed) or not codes:
+        return None
+    if any(wire.alphabet != codes[0] for wire in operands):
+        raise AlphabetError(f"{operation.kind} of different alphabets: {', '.join(str(w.alphabet) for w in operands)}")
+    return codes[0]
+
+
+def _check_domain(operation: op.Operation, operands: tuple[Wire, ...]) -> None:
+    domains: list[Levels] = []
+    if isinstance(operation, op.Embed):
+        domains = [Levels(0, len(operation.table) - 1)]
+    elif isinstance(operation, op.Lookup):
+        domains = [operation.domain(k) for k in range(operation.table.ndim)]
+    for wire, domain in zip(operands, domains):
+        if not wire.range.within(domain):
+            raise RangeError(
+                f"{operation.kind} has entries for {domain}, but {wire.name!r} can reach {wire.alphabet}; "
+                "clamp it, or make the table larger"
+            )

@@ -1,0 +1,216 @@
+"""The definition: what every operation computes, in plain NumPy integers, to be read beside the table of operations.
+
+Axis 0 of every array is the batch. Arrays are int64, or object arrays of Python integers where `ranges` could not
+prove that every intermediate value fits; the same lines serve both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import singledispatch
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import operations as op
+from .alphabets import IntArray
+
+if TYPE_CHECKING:
+    from .machine import Machine
+
+
+def evaluate(
+    machine: Machine, inputs: Mapping[str, IntArray], state: Mapping[str, IntArray], wanted: Iterable[str]
+) -> dict[str, IntArray]:
+    """The named wires after one step on a batch. Wires that nothing wanted depends on are not computed."""
+    wanted = list(wanted)
+    last_use = machine.last_uses(wanted)
+    batch = len(next(iter({**inputs, **state}.values())))
+    values: dict[str, IntArray] = {}
+    for wire in machine.wires.values():
+        if wire.name not in last_use:
+            continue
+        if isinstance(wire.operation, op.Input):
+            values[wire.name] = inputs[wire.name]
+        elif isinstance(wire.operation, op.Register):
+            values[wire.name] = state[wire.name]
+        elif isinstance(wire.operation, op.Constant):
+            values[wire.name] = np.broadcast_to(wire.operation.value, (batch, *wire.shape))
+        else:
+            operands = [values[name].astype(wire.dtype, copy=False) for name in wire.operands]
+            values[wire.name] = apply(wire.operation, *operands)
+        for name in {*wire.operands, wire.name}:
+            if last_use[name] == wire.name and name not in wanted:
+                del values[name]
+    return {name: values[name] for name in wanted}
+
+
+@singledispatch
+def apply(operation: op.Operation, *xs: IntArray) -> IntArray:
+    """The operation's value on a batch of operands.
+
+    >>> apply(op.Shift(bits=1, rounding="half_up"), np.array([[-3, 3]]))
+    array([[-1,  2]])
+    """
+    raise TypeError(f"{operation.kind} has no value of its own")
+
+
+@apply.register
+def affine(operation: op.Affine, x: IntArray) -> IntArray:
+    """z[.., i] = sum_j W[i, j] x[.., j] + b[i]."""
+    return x @ operation.weight.T + operation.bias
+
+
+@apply.register
+def conv(operation: op.Conv, x: IntArray) -> IntArray:
+    """z[o, p] = sum_{i, k} W[o, i, k] x[i, stride p + dilation k - padding] + b[o], zero outside x."""
+    groups, (out, width, *kernel) = operation.groups, operation.weight.shape
+    x = np.pad(x, [(0, 0), (0, 0), *operation.padding])
+    extent = [d * (k - 1) + 1 for d, k in zip(operation.dilation, kernel)]
+    sizes = [(n - e) // s + 1 for n, e, s in zip(x.shape[2:], extent, operation.stride)]
+    weight = operation.weight.reshape(groups, out // groups, width, *kernel)
+    z: IntArray = np.zeros((len(x), groups, out // groups, int(np.prod(sizes))), dtype=x.dtype)
+    for offset in product(*map(range, kernel)):
+        window = tuple(
+            slice(d * k, d * k + s * n, s) for d, k, s, n in zip(operation.dilation, offset, operation.stride, sizes)
+        )
+        z = z + weight[(..., *offset)] @ x[(..., *window)].reshape(len(x), groups, width, -1)
+    return z.reshape(len(x), out, *sizes) + operation.bias.reshape(-1, *[1] * len(kernel))
+
+
+@apply.register
+def staircase(operation: op.Staircase, z: IntArray) -> IntArray:
+    """Y = v[number of j with t_j <= z]."""
+    if not operation.per_channel:
+        return operation.values[np.searchsorted(operation.thresholds, z, side="right")]
+    axis = operation.axis + (z.ndim if operation.axis < 0 else 1)
+    channels = np.moveaxis(z, axis, 0)
+    rows = zip(operation.thresholds, operation.values, channels)
+    return np.moveaxis(np.stack([v[np.searchsorted(t, c, side="right")] for t, v, c in rows]), 0, axis)
+
+
+@apply.register
+def lookup(operation: op.Lookup, *xs: IntArray) -> IntArray:
+    """Y = table[(x - base) / step], an index per operand."""
+    index = tuple(((x - b) // s).astype(np.int64) for x, b, s in zip(xs, operation.base, operation.step))
+    return operation.table[index]
+
+
+@apply.register
+def embed(operation: op.Embed, x: IntArray) -> IntArray:
+    """y[.., :] = table[x[..], :]."""
+    return operation.table[x.astype(np.int64)]
+
+
+@apply.register
+def add(operation: op.Add, x: IntArray, y: IntArray) -> IntArray:
+    """X + y."""
+    return x + y
+
+
+@apply.register
+def sub(operation: op.Sub, x: IntArray, y: IntArray) -> IntArray:
+    """X - y."""
+    return x - y
+
+
+@apply.register
+def mul(operation: op.Mul, x: IntArray, y: IntArray) -> IntArray:
+    """X y."""
+    return x * y
+
+
+@apply.register
+def minimum(operation: op.Min, x: IntArray, y: IntArray) -> IntArray:
+    """The lesser of the two."""
+    return np.minimum(x, y)
+
+
+@apply.register
+def maximum(operation: op.Max, x: IntArray, y: IntArray) -> IntArray:
+    """The greater of the two."""
+    return np.maximum(x, y)
+
+
+@apply.register
+def neg(operation: op.Neg, x: IntArray) -> IntArray:
+    """-x."""
+    return -x
+
+
+@apply.register
+def clamp(operation: op.Clamp, x: IntArray) -> IntArray:
+    """min(max(x, lo), hi)."""
+    return np.minimum(np.maximum(x, operation.lo), operation.hi)
+
+
+@apply.register
+def shift(operation: op.Shift, x: IntArray) -> IntArray:
+    """Floor of x / 2^bits, or of x / 2^bits + 1/2."""
+    if operation.bits <= 0:
+        return x * 2**-operation.bits
+    if operation.rounding == "half_up":
+        x = x + 2 ** (operation.bits - 1)
+    return x // 2**operation.bits
+
+
+def _windows(x: IntArray, size: tuple[int, ...], stride: tuple[int, ...]) -> IntArray:
+    """A view with the windows' elements as further last axes."""
+    n = len(size)
+    axes = tuple(range(-n, 0))
+    view = np.lib.stride_tricks.sliding_window_view(x, size, axes)
+    return view[(..., *(slice(None, None, s) for s in stride), *[slice(None)] * n)]
+
+
+@apply.register
+def maxpool(operation: op.MaxPool, x: IntArray) -> IntArray:
+    """y[p] = max_k x[stride p + k - padding] over the k that lie inside x."""
+    pad = [(0, 0)] * (x.ndim - len(operation.size)) + list(operation.padding)
+    x = np.pad(x, pad, constant_values=x.min())  # a window is never all padding, so this is never the only maximum
+    windows = _windows(x, operation.size, operation.stride)
+    return windows.max(axis=tuple(range(-len(operation.size), 0)))
+
+
+@apply.register
+def sumpool(operation: op.SumPool, x: IntArray) -> IntArray:
+    """y[p] = sum_k x[stride p + k - padding], zero outside x."""
+    x = np.pad(x, [(0, 0)] * (x.ndim - len(operation.size)) + list(operation.padding))
+    windows = _windows(x, operation.size, operation.stride)
+    return windows.sum(axis=tuple(range(-len(operation.size), 0)))
+
+
+@apply.register
+def sum_(operation: op.Sum, x: IntArray) -> IntArray:
+    """Sum over the named axes."""
+    return x.sum(axis=tuple(axis + (x.ndim if axis < 0 else 1) for axis in operation.axes))
+
+
+@apply.register
+def argmax(operation: op.Argmax, x: IntArray) -> IntArray:
+    """The lowest index whose element is the maximum."""
+    return np.argmax(x, axis=operation.axis + (x.ndim if operation.axis < 0 else 1))
+
+
+@apply.register
+def reshape(operation: op.Reshape, x: IntArray) -> IntArray:
+    """The same elements, row-major."""
+    return x.reshape(len(x), *operation.shape)
+
+
+@apply.register
+def concat(operation: op.Concat, *xs: IntArray) -> IntArray:
+    """One behind the other."""
+    return np.concatenate(xs, axis=operation.axis + (xs[0].ndim if operation.axis < 0 else 1))
+
+
+@apply.register
+def slice_(operation: op.Slice, x: IntArray) -> IntArray:
+    """x[start:stop:step] in each axis."""
+    return x[(slice(None), *map(slice, operation.start, operation.stop, operation.step))]
+
+
+@apply.register
+def transpose(operation: op.Transpose, x: IntArray) -> IntArray:
+    """Axes in another order."""
+    return x.transpose(0, *(axis + 1 for axis in operation.axes))
