@@ -1,0 +1,101 @@
+"""Arrays of integers in NumPy's ``.npz`` archives, without pickles."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from math import prod
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from zahlen.machine import DataError, IntArray, Levels
+
+from .dataset import Dataset, Split
+from .split import divide
+
+NAMES = ("x", "y", "x_test", "y_test")
+"""The arrays that are read; others in the archive are left alone."""
+MAX_BYTES = 2**32
+"""Most bytes that one array may have."""
+
+
+def read(path: Path, test: object, seed: int) -> Dataset:
+    """Read samples `x` (n, *shape) and labels `y` (n,), and `x_test` and `y_test` where there are some.
+
+    Labels number the classes 0, 1, .. without gaps. The alphabet is 0..255 for uint8 samples, and otherwise what the
+    values span.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "bits.npz")
+    ...     np.savez(path, x=np.arange(8).reshape(4, 2) - 3, y=np.array([0, 1, 0, 1]))
+    ...     print(read(path, test=0.5, seed=0))
+    bits: 2 training and 2 test samples of 2 in -3..4, 2 classes (0, 1)
+    """
+    found = arrays(path)
+    for name in ("x", "y", *(("x_test", "y_test") if {"x_test", "y_test"} & set(found) else ())):
+        if name not in found:
+            raise DataError(f"{path}: no array {name!r}; it holds {', '.join(found) or 'none of ' + ', '.join(NAMES)}")
+    try:
+        whole = Split(found["x"], found["y"])
+        classes = tuple(map(str, range(_classes(whole))))
+        if "x_test" in found:
+            train, rest = whole, Split(found["x_test"], found["y_test"])
+        else:
+            train, rest = divide(whole.x, whole.y, classes, test, seed)
+        return Dataset(path.stem, train, rest, _alphabet(train.x, rest.x), classes)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def _classes(split: Split) -> int:
+    if (top := int(split.y.max())) >= len(split):
+        raise DataError(f"label {top}, but only {len(split)} samples; number the classes 0, 1, .. without gaps")
+    return top + 1
+
+
+def _alphabet(*xs: IntArray) -> Levels:
+    if all(x.dtype == np.uint8 for x in xs):
+        return Levels(0, 255)
+    return Levels(min(int(x.min()) for x in xs), max(int(x.max()) for x in xs))
+
+
+def arrays(path: Path) -> dict[str, IntArray]:
+    """The integer arrays of an archive by name; nothing is unpickled, nothing else is read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+            return {name: _array(path, archive, entries[name], name) for name in NAMES if name in entries}
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, ValueError) as error:
+        raise DataError(f"{path}: not an .npz archive that can be read: {error}") from None
+
+
+def _array(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> IntArray:
+    with archive.open(entry) as file:
+        shape, dtype, head = _header(file)
+    if dtype.hasobject:
+        raise DataError(f"{path}: array {name!r} is a pickle, which could run code; save it as an array of integers")
+    if not np.issubdtype(dtype, np.integer):
+        hint = "round it onto an integer grid, for example np.rint(x * 100).astype(np.int32), and keep the unit in mind"
+        if name.startswith("y"):
+            hint = "a label is the number of a class, 0, 1, .."
+        raise DataError(f"{path}: array {name!r} holds {dtype}, integers are due; {hint}")
+    size = head + prod(shape) * dtype.itemsize
+    if size != entry.file_size or size > MAX_BYTES:
+        raise DataError(f"{path}: array {name!r} of shape {shape} needs {size:,} bytes, it has {entry.file_size:,}")
+    with archive.open(entry) as file:
+        array = np.lib.format.read_array(file, allow_pickle=False)
+    return np.ascontiguousarray(array, dtype=dtype.newbyteorder("="))
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:
+    version = np.lib.format.read_magic(file)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError(f"version {version} of the .npy format is not one for integers")
+    shape, _, dtype = readers[version](file)
+    return shape, dtype, file.tell()

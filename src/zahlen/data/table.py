@@ -1,0 +1,196 @@
+"""Tables in ``.csv`` files: a header, a column of class labels, and columns of integers or of decimals on a grid."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from zahlen.machine import DataError, IntArray, Levels
+
+from .dataset import INT32, Dataset
+from .exact import DECIMAL, INTEGER, exact
+from .split import divide
+
+DELIMITERS = ",;\t|"
+"""Tried on the header in this order; the one that makes most columns of it is taken."""
+
+_LONGEST = 100
+_NOT_FINITE = frozenset({"nan", "inf", "infinity"})
+
+
+@dataclass(frozen=True)
+class _Row:
+    line: int
+    cells: list[str]
+
+
+def read(path: Path, label: str | None, step: object, test: object, seed: int) -> Dataset:
+    r"""Read a table.
+
+    Every column but `label` is a feature, in the order of the file. Cells are integers; with a `step`, decimals too,
+    and each value v becomes the integer v / step, rounded half to even in exact arithmetic. The alphabet is what the
+    values span. Labels are integers or names; the classes are sorted, by number where all labels are integers.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "iris.csv")
+    ...     _ = path.write_text("length,width,kind\n5.1,3.5,b\n4.9,3,a\n6.35,-1.4,a\n7,2.1,b\n")
+    ...     data = read(path, "kind", 0.1, test=0.5, seed=0)
+    >>> print(data)
+    iris: 2 training and 2 test samples of 2 in -14..70 in steps of 1/10, rounded by at most 1/20, 2 classes (a, b)
+    >>> data.train.x.tolist(), data.features
+    ([[51, 35], [49, 30]], ('length', 'width'))
+    """
+    grid = None if step is None else exact(step, "step")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            text = file.read()
+        header, rows = _parse(path, text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+    column = _label_column(path, header, label)
+    x, rounding = _features(path, header, column, rows, grid)
+    y, classes = _labels(path, header[column], [(row.line, row.cells[column]) for row in rows])
+    try:
+        train, rest = divide(x, y, classes, test, seed)
+        features = tuple(name for k, name in enumerate(header) if k != column)
+        alphabet = Levels(int(x.min()), int(x.max()))
+        return Dataset(path.stem, train, rest, alphabet, classes, grid or Fraction(1), rounding, features)
+    except DataError as refused:
+        raise DataError(f"{path}: {refused}") from None
+
+
+# ---------------------------------------------------------------------------------------------------- rows and columns
+
+
+def _parse(path: Path, text: str) -> tuple[list[str], list[_Row]]:
+    first = text.split("\n", 1)[0]
+    delimiter = max(DELIMITERS, key=lambda d: len(next(csv.reader([first], delimiter=d), [])))
+    lines = _lines(path, text, delimiter)
+    header = next(lines, None)
+    if header is None:
+        raise DataError(f"{path}: empty; a header and rows are due")
+    for k, name in enumerate(header.cells):
+        if not name:
+            raise DataError(f"{path}: column {k + 1} has no name (a saved row index?); name or remove it")
+        if name in header.cells[:k]:
+            raise DataError(f"{path}: two columns are named {name!r}; rename one")
+    rows = list(lines)
+    for row in rows:
+        if len(row.cells) != len(header.cells):
+            raise DataError(
+                f"{path}: line {row.line} has {len(row.cells)} cells, but the header has {len(header.cells)} columns"
+            )
+    if not rows:
+        raise DataError(f"{path}: a header but no rows")
+    return header.cells, rows
+
+
+def _lines(path: Path, text: str, delimiter: str) -> Iterator[_Row]:
+    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+    try:
+        for cells in reader:
+            if cells:
+                yield _Row(reader.line_num, [cell.strip() for cell in cells])
+    except csv.Error as error:
+        raise DataError(f"{path}: line {reader.line_num}: {error}") from None
+
+
+def _label_column(path: Path, header: Sequence[str], label: str | None) -> int:
+    columns = ", ".join(header)
+    if label is None:
+        raise DataError(f"{path}: which column holds the class labels? Pass label=; the columns are {columns}")
+    if label not in header:
+        bare = all(DECIMAL.fullmatch(name) for name in header)
+        hint = "; the first line must be a header, this one looks like data" if bare else ""
+        raise DataError(f"{path}: no column {label!r}; the columns are {columns}{hint}")
+    if len(header) < 2:
+        raise DataError(f"{path}: no column beside the labels {label!r}")
+    return header.index(label)
+
+
+# ---------------------------------------------------------------------------------------------------- cells
+
+
+def _features(
+    path: Path, header: Sequence[str], column: int, rows: Sequence[_Row], grid: Fraction | None
+) -> tuple[IntArray, Fraction]:
+    """The integers (rows, columns), and the largest rounding error."""
+    columns = [k for k in range(len(header)) if k != column]
+    x: IntArray = np.empty((len(rows), len(columns)), dtype=np.int32)
+    seen: dict[str, tuple[int, Fraction]] = {}
+    for i, row in enumerate(rows):
+        for j, k in enumerate(columns):
+            cell = row.cells[k]
+            if cell not in seen:
+                try:
+                    seen[cell] = _value(cell, grid)
+                except DataError as error:
+                    hint = _suggestion(rows, columns) if grid is None and DECIMAL.fullmatch(cell) else ""
+                    raise DataError(f"{path}: line {row.line}, column {header[k]!r}: {error}{hint}") from None
+            x[i, j] = seen[cell][0]
+    return x, max(error for _, error in seen.values())
+
+
+def _value(cell: str, grid: Fraction | None) -> tuple[int, Fraction]:
+    """The integer that a cell stands for on the grid, and by how much it was rounded."""
+    if not cell:
+        raise DataError("the cell is empty; fill it or remove the row")
+    if cell.lstrip("+-").lower() in _NOT_FINITE:
+        raise DataError(f"{cell!r} is not finite; replace it or remove the row")
+    if not DECIMAL.fullmatch(cell):
+        raise DataError(f"{cell[:_LONGEST]!r} is not a number; encode it as an integer or remove the column")
+    number = Decimal(cell[: _LONGEST + 1])
+    if len(cell) > _LONGEST or abs(number.adjusted()) > 400 or number.is_infinite():
+        raise DataError(f"{cell[:_LONGEST]!r} has too many digits")
+    if grid is None and not INTEGER.fullmatch(cell):
+        raise DataError(f"{cell!r} is not an integer; ")
+    value, step = Fraction(number), grid or Fraction(1)
+    integer = round(value / step)
+    if integer not in INT32:
+        hint = "use a coarser step" if grid else "use a step such as 1000"
+        raise DataError(f"{cell!r} needs more than 32 bits; {hint}")
+    return integer, abs(integer * step - value)
+
+
+def _suggestion(rows: Sequence[_Row], columns: Sequence[int]) -> str:
+    """The finest power of ten that the file's decimals need, as advice."""
+    places = 0
+    for row in rows:
+        for cell in (row.cells[k] for k in columns):
+            if len(cell) <= _LONGEST and DECIMAL.fullmatch(cell):
+                exponent = Decimal(cell).normalize().as_tuple().exponent
+                places = max(places, -exponent if isinstance(exponent, int) else 0)
+    step = format(Decimal(1).scaleb(-min(places, 9)), "f")
+    return f"put the decimals on an integer grid: step={step} " + ("is exact" if places <= 9 else "is a fine one")
+
+
+# ---------------------------------------------------------------------------------------------------- labels
+
+
+def _labels(path: Path, column: str, cells: Sequence[tuple[int, str]]) -> tuple[IntArray, tuple[str, ...]]:
+    for line, cell in cells:
+        if not cell:
+            raise DataError(f"{path}: line {line}, column {column!r}: the label is empty; fill it or remove the row")
+    found = {cell for _, cell in cells}
+    if all(map(DECIMAL.fullmatch, found)) and not all(map(INTEGER.fullmatch, found)):
+        line, cell = next((line, cell) for line, cell in cells if not INTEGER.fullmatch(cell))
+        raise DataError(
+            f"{path}: line {line}, column {column!r}: {cell!r} is a decimal; class labels are integers or names"
+        )
+    classes = sorted(found, key=int) if all(map(_is_canonical, found)) else sorted(found)
+    index = {name: k for k, name in enumerate(classes)}
+    return np.array([index[cell] for _, cell in cells], dtype=np.int64), tuple(classes)
+
+
+def _is_canonical(text: str) -> bool:
+    """Whether this is how Python writes some integer, so that different texts are different numbers."""
+    return bool(INTEGER.fullmatch(text)) and len(text) <= _LONGEST and str(int(text)) == text
