@@ -1,0 +1,45 @@
+"""PyTorch layers whose forward pass is an integer function (needs the extra ``torch``).
+
+Modules compute on floats that hold integers: float32 where the proven bound is below 2^24, float64 below 2^53, so the
+framework's own products are exact. Backward passes use surrogate gradients.
+"""
+
+try:
+    import torch as _torch  # noqa: F401
+except ImportError as error:
+    from ..machine import ToolError
+
+    raise ToolError("zahlen.nn needs PyTorch; install it with: pip install 'zahlen[torch]'") from error
+
+from .activations import Activation, HardTanhD, Heaviside, ReLUD, SigmoidD, Sign, TanhD
+from .containers import Add, Identity, Sequential
+from .linear import Conv1d, Conv2d, Embedding, Linear
+from .norm import BatchNorm
+from .shape import Flatten, Input, MaxPool2d, Reshape, Standardise, SumPool2d
+from .spec import Layer, Spec
+
+__all__ = [
+    "Activation",
+    "Add",
+    "BatchNorm",
+    "Conv1d",
+    "Conv2d",
+    "Embedding",
+    "Flatten",
+    "HardTanhD",
+    "Heaviside",
+    "Identity",
+    "Input",
+    "Layer",
+    "Linear",
+    "MaxPool2d",
+    "ReLUD",
+    "Reshape",
+    "Sequential",
+    "SigmoidD",
+    "Sign",
+    "Spec",
+    "Standardise",
+    "SumPool2d",
+    "TanhD",
+]

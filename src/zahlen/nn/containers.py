@@ -1,0 +1,222 @@
+"""Putting layers together: `Sequential` and the residual `Add`."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from fractions import Fraction
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..machine import Builder, LayerError, Levels, Machine, Wire
+from .activations import Activation
+from .norm import BatchNorm
+from .shape import Input
+from .spec import Layer, Spec, carried
+
+
+class Identity(Layer):
+    """What comes in goes out: the shortcut of a residual `Add`."""
+
+    def bind(self, spec: Spec) -> Spec:
+        self.spec = spec
+        return spec
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same tensor."""
+        return x
+
+    def emit(self, builder: Builder, x: Wire) -> Wire:
+        return x
+
+    def twin(self) -> torch.nn.Module:
+        return torch.nn.Identity()
+
+
+class Sequential(torch.nn.Sequential, Layer):
+    """Layers one behind the other. One that begins with `Input` is a whole network.
+
+    A whole network maps integer tensors (batch, *shape) to tensors that hold integers; divide by `unit` for the
+    values that its float twin would give (logits for a cross-entropy, say).
+
+    Raises
+    ------
+    LayerError
+        If layers do not fit, by the first that does not.
+
+    Examples
+    --------
+    >>> from zahlen import Levels, nn
+    >>> _ = torch.manual_seed(0)
+    >>> model = nn.Sequential(
+    ...     nn.Input((64,), Levels(0, 16), offset=5, unit=6),
+    ...     nn.Linear(64, 32), nn.TanhD(16),
+    ...     nn.Linear(32, 10),
+    ... )
+    >>> x = torch.randint(0, 17, (100, 64))
+    >>> bool((model(x).detach().numpy() == model.machine().run(x.numpy())).all())
+    True
+    """
+
+    def __init__(self, *layers: Any) -> None:
+        super().__init__(*layers)
+        for name, layer in self.named_children():
+            if not isinstance(layer, Layer):
+                raise LayerError(f"Sequential: {name} is a {type(layer).__name__}, which is no layer of zahlen.nn")
+        first = next(iter(self), None)
+        if isinstance(first, Input):
+            self._output = self._chain(first.start(), self._layers()[1:])
+
+    def bind(self, spec: Spec) -> Spec:
+        self.spec = spec
+        self._output = self._chain(spec, self._layers())
+        return self._output
+
+    def _layers(self) -> list[Layer]:
+        return [layer for layer in self if isinstance(layer, Layer)]
+
+    def _chain(self, spec: Spec, layers: list[Layer]) -> Spec:
+        for layer, following in zip(layers, [*layers[1:], None]):
+            spec = layer.bind(spec)
+            if isinstance(layer, BatchNorm):
+                if not isinstance(following, Activation):
+                    raise layer.fail("folds into the staircase behind it; put an activation right after it")
+                following.follow(layer)
+        return spec
+
+    @property
+    def output(self) -> Spec:
+        """What comes out: shape, alphabet, unit."""
+        if not hasattr(self, "_output"):
+            self.receives()
+        return self._output
+
+    @property
+    def unit(self) -> Fraction:
+        """How many integer steps of the output make 1.0 in the float twin."""
+        return self.output.unit
+
+    def _input(self) -> Input:
+        first = next(iter(self), None)
+        if not isinstance(first, Input):
+            raise LayerError("Sequential: only a network that begins with nn.Input is a machine; put one in front")
+        return first
+
+    def emit(self, builder: Builder, x: Wire) -> Wire:
+        for layer in self._layers():
+            x = layer.emit(builder, x)
+            layer.wire_name = x.name
+        return x
+
+    def machine(self, *, classify: bool = False, **notes: Any) -> Machine:
+        """The network as it would run in eval mode, as a `Machine`.
+
+        Parameters
+        ----------
+        classify : bool
+            Let the output be the class (the lowest among equals) in place of the last layer's values.
+        **notes
+            JSON values kept in the machine's file.
+        """
+        builder = Builder()
+        first = self._input()
+        x = self.emit(builder, builder.input("x", first.shape, first.alphabet))
+        if classify:
+            x = builder.argmax(x, name="label")
+        return builder.build(x, notes=notes)
+
+    def trace(self, x: Tensor) -> dict[str, Tensor]:
+        """Each layer's output in eval mode by the name of its wire in `machine()`; integers in float tensors.
+
+        Only where the module computes the wire: constants, and steps inside a layer, are left out.
+        """
+        self.machine()
+        seen: dict[str, Tensor] = {}
+        was_training = self.training
+        with ExitStack() as stack:
+            stack.callback(self.train, was_training)
+            self.eval()
+            for layer in self.modules():
+                if isinstance(layer, Layer) and layer.wire_name:
+                    hook = layer.register_forward_hook(lambda m, _, y: seen.__setitem__(m.wire_name, y))
+                    stack.callback(hook.remove)
+            stack.enter_context(torch.no_grad())
+            self(x)
+        return seen
+
+    def twin(self) -> torch.nn.Sequential:
+        """The float network of the same shape, starting from the same latent weights."""
+        return torch.nn.Sequential(*(layer.twin() for layer in self._layers()))
+
+
+class Add(Layer):
+    """The sum of branches that all read the same input: ``Add(body)`` is a residual connection.
+
+    Branches on different units are put on the largest one if that is an integer multiple; otherwise they are refused.
+
+    Parameters
+    ----------
+    *branches : Layer
+        One branch gets the input itself as the second.
+    """
+
+    def __init__(self, *branches: Layer) -> None:
+        super().__init__()
+        self.branches = torch.nn.ModuleList(branches if len(branches) > 1 else (*branches, Identity()))
+
+    def _layers(self) -> list[Layer]:
+        return [branch for branch in self.branches if isinstance(branch, Layer)]
+
+    def extra_repr(self) -> str:
+        return f"{len(self.branches)} branches"
+
+    def bind(self, spec: Spec) -> Spec:
+        self.spec = spec
+        specs = [branch.bind(spec) for branch in self._layers()]
+        if len({s.shape for s in specs}) != 1:
+            raise self.fail(f"branches end in shapes {' and '.join(str(s.shape) for s in specs)}")
+        unit = max(s.unit for s in specs)
+        ratios = [unit / s.unit for s in specs]
+        if any(ratio.denominator != 1 for ratio in ratios):
+            raise self.fail(
+                f"branches have units {' and '.join(str(s.unit) for s in specs)}, of which one is no multiple of the "
+                "other; end them with the same activation, or choose the last layer's scale"
+            )
+        self.factors = [int(ratio) for ratio in ratios]
+        lo = sum(s.alphabet.lo * f for s, f in zip(specs, self.factors))
+        hi = sum(s.alphabet.hi * f for s, f in zip(specs, self.factors))
+        # prefixes of the sum stay below the sum of bounds
+        self.bound = sum(s.bound * f for s, f in zip(specs, self.factors))
+        return Spec(specs[0].shape, Levels(lo, hi), unit, specs[0].channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, *shape) to (batch, *shape): the branches' integers, each times its factor, added."""
+        self.receives()
+        parts = [carried(b(x), self.bound, self) for b in self._layers()]
+        return reduce(torch.add, (p * f if f > 1 else p for p, f in zip(parts, self.factors)))
+
+    def emit(self, builder: Builder, x: Wire) -> Wire:
+        wires = []
+        for branch, factor in zip(self._layers(), self.factors):
+            wire = branch.emit(builder, x)
+            if factor & (factor - 1) == 0:
+                wire = builder.shift(wire, -(factor.bit_length() - 1)) if factor > 1 else wire
+            else:
+                wire = builder.mul(wire, builder.constant(np.full(wire.shape, factor)))
+            wires.append(wire)
+        return reduce(builder.add, wires)
+
+    def twin(self) -> torch.nn.Module:
+        return _FloatAdd(*(branch.twin() for branch in self._layers()))
+
+
+class _FloatAdd(torch.nn.Module):
+    def __init__(self, *branches: torch.nn.Module) -> None:
+        super().__init__()
+        self.branches = torch.nn.ModuleList(branches)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return reduce(torch.add, (branch(x) for branch in self.branches))

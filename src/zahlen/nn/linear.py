@@ -1,0 +1,268 @@
+"""Affine layers: dense and convolutional, with weights on an integer grid; and embeddings."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..machine import Builder, Levels, Wire
+from .exact import exact_products
+from .spec import Layer, Spec, carrier
+from .weights import default_scale, integers, on_grid, warn_if_dead, weight_grid
+
+
+class _Affine(Layer):
+    """z = W x + b with W on a grid and b an integer, whatever the geometry."""
+
+    weight: torch.nn.Parameter
+    bias: torch.nn.Parameter | None
+
+    def _parameters_of(self, shape: tuple[int, ...], bias: bool, weights: int | Levels, scale: int | None) -> None:
+        """Latent weights start as PyTorch's do: uniform in +-1/sqrt(fan_in)."""
+        self.grid = weight_grid(weights)
+        fan_in = math.prod(shape[1:])
+        self.scale = default_scale(self.grid, fan_in) if scale is None else scale
+        if isinstance(self.scale, bool) or not isinstance(self.scale, int) or self.scale < 1:
+            raise self.fail(f"scale is a positive integer, got {scale!r}")
+        bound = 1 / math.sqrt(fan_in)
+        self.weight = torch.nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+        self.bias = torch.nn.Parameter(torch.empty(shape[0]).uniform_(-bound, bound)) if bias else None
+        warn_if_dead(on_grid(self.weight, self.scale, self.grid), type(self).__name__)
+
+    def _bind(self, spec: Spec, shape: tuple[int, ...], channels: int) -> Spec:
+        self.spec = spec
+        self.unit = spec.unit * self.scale
+        # a bias as large as all products together decides by itself: nothing is lost by clipping it there
+        widest = max(abs(self.grid.lo), abs(self.grid.hi)) * spec.bound * math.prod(self.weight.shape[1:])
+        self._bias_grid = Levels(-widest, widest)
+        total = 2 * widest if self.bias is not None else widest
+        carrier(total, self)
+        return Spec(shape, Levels(-total, total), self.unit, channels)
+
+    def integers(self) -> tuple[Tensor, Tensor | None]:
+        """Weights and bias as float32 tensors of integers, with straight-through gradients to the latent ones."""
+        self.receives()
+        weight = on_grid(self.weight, self.scale, self.grid)
+        bias = None if self.bias is None else on_grid(self.bias, float(self.unit), self._bias_grid)
+        return weight, bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, *shape) of integers to (batch, *shape) of integers, exact for the weights as they are now."""
+        weight, bias = self.integers()
+        rows = weight.detach().abs().flatten(1).sum(1, dtype=torch.float64) * self.receives().bound
+        if bias is not None:
+            rows = rows + bias.detach().abs()
+        dtype = carrier(int(rows.max()), self)
+        with exact_products(x.device):
+            return self._product(x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype))
+
+    def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        raise TypeError(f"{type(self).__name__} needs a product")
+
+    def _constants(self) -> tuple[Any, Any]:
+        weight, bias = self.integers()
+        return integers(weight), None if bias is None else integers(bias)
+
+    def _copied(self, module: Any) -> Any:
+        """A float module with this layer's latent weights."""
+        with torch.no_grad():
+            module.weight.copy_(self.weight)
+            if self.bias is not None:
+                module.bias.copy_(self.bias)
+        return module
+
+
+class Linear(_Affine):
+    """z = W x + b along the last axis.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+    bias : bool
+    weights : int or Levels
+        How many values a weight may take, symmetric around zero (255 is -127..127, 3 ternary, 2 binary), or the grid.
+    scale : int, optional
+        Integer steps per 1.0 of a latent weight.
+
+    Examples
+    --------
+    >>> from zahlen import Levels, nn
+    >>> model = nn.Sequential(nn.Input((4,), Levels(0, 9), unit=9), nn.Linear(4, 3))
+    >>> model(torch.tensor([[0, 1, 2, 9]])).shape
+    torch.Size([1, 3])
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        weights: int | Levels = 255,
+        scale: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        self._parameters_of((out_features, in_features), bias, weights, scale)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}"
+
+    def bind(self, spec: Spec) -> Spec:
+        if not spec.shape or spec.shape[-1] != self.in_features:
+            raise self.fail(f"receives shape {spec.shape}, not (.., {self.in_features}); put an nn.Flatten before?")
+        return self._bind(spec, (*spec.shape[:-1], self.out_features), len(spec.shape) - 1)
+
+    def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.linear(x, weight, bias)
+
+    def emit(self, builder: Builder, x: Wire) -> Wire:
+        return builder.affine(x, *self._constants())
+
+    def twin(self) -> torch.nn.Module:
+        return self._copied(torch.nn.Linear(self.in_features, self.out_features, self.bias is not None))  # type: ignore[no-any-return]
+
+
+class _Conv(_Affine):
+    dims: int
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, ...],
+        stride: int | tuple[int, ...] = 1,
+        padding: int | tuple[int, ...] = 0,
+        dilation: int | tuple[int, ...] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        *,
+        weights: int | Levels = 255,
+        scale: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.kernel_size, self.stride, self.padding, self.dilation = (
+            per_axis(v, self.dims) for v in (kernel_size, stride, padding, dilation)
+        )
+        if in_channels % groups or out_channels % groups:
+            raise self.fail(f"{groups} groups do not divide the channels")
+        self._parameters_of((out_channels, in_channels // groups, *self.kernel_size), bias, weights, scale)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
+
+    def bind(self, spec: Spec) -> Spec:
+        if len(spec.shape) != 1 + self.dims or spec.shape[0] != self.in_channels:
+            axes = ("length",) if self.dims == 1 else ("height", "width")
+            raise self.fail(
+                f"receives shape {spec.shape}, not ({self.in_channels}, {', '.join(axes)}); put an nn.Reshape before?"
+            )
+        lengths = window_counts(self, spec.shape[1:], self.kernel_size, self.stride, self.padding, self.dilation)
+        return self._bind(spec, (self.out_channels, *lengths), 0)
+
+    def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        function: Any = F.conv1d if self.dims == 1 else F.conv2d
+        result: Tensor = function(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+        return result
+
+    def emit(self, builder: Builder, x: Wire) -> Wire:
+        weight, bias = self._constants()
+        geometry: dict[str, Any] = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation}
+        return builder.conv(x, weight, bias, groups=self.groups, **geometry)
+
+    def twin(self) -> torch.nn.Module:
+        kind: Any = torch.nn.Conv1d if self.dims == 1 else torch.nn.Conv2d
+        geometry = (self.kernel_size, self.stride, self.padding, self.dilation, self.groups)
+        return self._copied(kind(self.in_channels, self.out_channels, *geometry, self.bias is not None))  # type: ignore[no-any-return]
+
+
+class Conv1d(_Conv):
+    """Cross-correlation over (channels, length), zero padding; parameters as `torch.nn.Conv1d`, and `Linear`'s grid."""
+
+    dims = 1
+
+
+class Conv2d(_Conv):
+    """Cross-correlation over (channels, height, width), zero padding; parameters as `torch.nn.Conv2d`.
+
+    `weights` and `scale` as in `Linear`.
+
+    Examples
+    --------
+    >>> from zahlen import Levels, nn
+    >>> model = nn.Sequential(nn.Input((1, 8, 8), Levels(0, 16), unit=16), nn.Conv2d(1, 4, 3, padding=1))
+    >>> model(torch.zeros(1, 1, 8, 8, dtype=torch.uint8)).shape
+    torch.Size([1, 4, 8, 8])
+    """
+
+    dims = 2
+
+
+class Embedding(Layer):
+    """An integer vector per symbol: symbols (*shape) to (*shape, width).
+
+    Parameters
+    ----------
+    symbols, width : int
+    weights, scale
+        As in `Linear`; the default scale lets a grid of 255 values reach +-4 around the initial N(0, 1).
+    """
+
+    def __init__(self, symbols: int, width: int, *, weights: int | Levels = 255, scale: int | None = None) -> None:
+        super().__init__()
+        self.symbols, self.width = symbols, width
+        self.grid = weight_grid(weights)
+        self.scale = max(1, max(abs(self.grid.lo), abs(self.grid.hi)) // 4) if scale is None else scale
+        self.weight = torch.nn.Parameter(torch.randn(symbols, width))
+
+    def extra_repr(self) -> str:
+        return f"{self.symbols}, {self.width}"
+
+    def bind(self, spec: Spec) -> Spec:
+        if spec.alphabet.lo < 0 or spec.alphabet.hi >= self.symbols:
+            raise self.fail(f"receives {spec.alphabet}, but has rows for 0..{self.symbols - 1}")
+        self.spec = spec
+        return Spec((*spec.shape, self.width), self.grid, Fraction(self.scale), len(spec.shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, *shape) of symbols to (batch, *shape, width) of integers."""
+        return F.embedding(x.long(), on_grid(self.weight, self.scale, self.grid))
+
+    def emit(self, builder: Builder, x: Wire) -> Wire:
+        return builder.embed(x, integers(on_grid(self.weight, self.scale, self.grid)))
+
+    def twin(self) -> torch.nn.Module:
+        return _FloatEmbedding(self.symbols, self.width, _weight=self.weight.detach().clone())
+
+
+class _FloatEmbedding(torch.nn.Embedding):
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.long())
+
+
+def per_axis(value: int | tuple[int, ...], dims: int) -> tuple[int, ...]:
+    """One integer for each axis."""
+    return (value,) * dims if isinstance(value, int) else tuple(value)
+
+
+def window_counts(
+    layer: Layer,
+    lengths: tuple[int, ...],
+    size: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> tuple[int, ...]:
+    """How many windows fit along each axis."""
+    counts = tuple(
+        (n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(lengths, size, stride, padding, dilation)
+    )
+    if min(counts) < 1:
+        raise layer.fail(f"a window of {size} does not fit into {lengths}")
+    return counts

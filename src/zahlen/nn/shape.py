@@ -1,0 +1,272 @@
+"""Layers without weights: the input, changes of shape, pools."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..machine import Builder, InputError, LayerError, Levels, Wire
+from .linear import window_counts
+from .spec import Layer, Spec, carried, carrier
+
+
+class Input(Layer):
+    """Where a network begins: which integers come in, and what they are worth.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of one sample.
+    alphabet : Levels
+        The integers as stored (pixels are ``Levels(0, 255)``).
+    offset : int
+        Subtracted from every element, to centre it.
+    unit : int or Fraction
+        How many integer steps make 1.0 for the float twin; about the standard deviation is a good choice.
+
+    Examples
+    --------
+    >>> from zahlen import Levels, nn
+    >>> nn.Input((2,), Levels(0, 255), offset=73, unit=90)(torch.tensor([[0, 255]]))
+    tensor([[-73., 182.]])
+    """
+
+    def __init__(self, shape: tuple[int, ...], alphabet: Levels, *, offset: int = 0, unit: int | Fraction = 1) -> None:
+        super().__init__()
+        self.shape, self.alphabet, self.offset, self.unit = tuple(shape), alphabet, offset, Fraction(unit)
+        if self.unit <= 0:
+            raise LayerError(f"Input: unit must be positive, got {unit}")
+
+    def extra_repr(self) -> str:
+        return f"{self.shape}, {self.alphabet}"
+
+    def start(self) -> Spec:
+        """What the next layer receives."""
+        low, high, step = self.alphabet.lo - self.offset, self.alphabet.hi - self.offset, self.alphabet.step
+        self.spec = Spec(self.shape, Levels(low, high, step), self.unit)
+        carrier(self.spec.bound, self)
+        return self.spec
+
+    def bind(self, spec: Spec) -> Spec:
+        raise self.fail("stands at the beginning of a network only")
+
+    def checked(self, x: Tensor) -> Tensor:
+        """The batch, or an `InputError` if it is not one of elements of the alphabet."""
+        if x.dtype.is_floating_point or x.dtype.is_complex or x.dtype == torch.bool:
+            raise InputError(f"Input: integers are due, got {x.dtype}; a network never rounds its input")
+        if x.shape[1:] != self.shape:
+            raise InputError(f"Input: shape (batch, {', '.join(map(str, self.shape))}) is due, got {tuple(x.shape)}")
+        if x.numel():
+            low, high = (int(end) for end in torch.aminmax(x))
+            if low < self.alphabet.lo or high > self.alphabet.hi:
+                raise InputError(f"Input: values are {low}..{high}, the alphabet is {self.alphabet}")
+            if self.alphabet.step > 1 and bool(((x.long() - self.alphabet.lo) % self.alphabet.step).any()):
+                raise InputError(f"Input: a value is off the grid {self.alphabet}")
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, *shape) of any integer type to the same as floats that hold integers, centred."""
+        spec = self.spec or self.start()
+        x = carried(self.checked(x), spec.bound + abs(self.offset), self)
+        return x - self.offset if self.offset else x
+
+    def emit(self, builder: Builder, x: Wire) -> Wire:
+        if not self.offset:
+            return x
+        return builder.sub(x, builder.constant(np.full(self.shape, self.offset)))
+
+    def twin(self) -> torch.nn.Module:
+        return _Affinely(self.offset, float(self.unit))
+
+
+class _Affinely(torch.nn.Module):
+    def __init__(self, offset: int, unit: float) -> None:
+        super().__init__()
+        self.offset, self.unit = offset, unit
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.to(torch.get_default_dtype()) - self.offset) / self.unit
+
+
+class Standardise(Layer):
+    """Put each element on one common scale: clamp(round(grain (x - mean) / deviation), -limit, limit), a staircase.
+
+    For tables whose columns have different units. Stands behind `Input`.
+
+    Parameters
+    ----------
+    mean, deviation : integer arrays of the input's shape (features,)
+        Centre and scale of each element; deviations below 1 count as 1.
+    grain : int
+        Integer steps per standard deviation.
+    limit : int
+        Largest absolute value that comes out.
+    """
+
+    def __init__(self, mean: Any, deviation: Any, *, grain: int = 32, limit: int = 127) -> None:
+        super().__init__()
+        self.mean = np.asarray(mean, dtype=np.int64)
+        self.deviation = np.maximum(np.asarray(deviation, dtype=np.int64), 1)
+        self.grain, self.limit = grain, limit
+        if self.mean.ndim != 1 or self.mean.shape != self.deviation.shape:
+            raise self.fail("mean and deviation are one row of integers each, of equal length")
+        # x reaches level k where grain (x - mean) / deviation + 1/2 >= k
+        levels = np.arange(1 - limit, limit + 1)
+        self.thresholds = self.mean[:, None] - (self.deviation[:, None] * (1 - 2 * levels)) // (2 * grain)
+        self.levels = np.arange(-limit, limit + 1)
+
+    def bind(self, spec: Spec) -> Spec:
+        if spec.shape != self.mean.shape:
+            raise self.fail(f"receives shape {spec.shape}, not {self.mean.shape}")
+        self.spec = spec
+        return spec.but(alphabet=Levels(-self.limit, self.limit), unit=Fraction(self.grain))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, features) of integers to (batch, features) of levels."""
+        edges = torch.as_tensor(self.thresholds, dtype=torch.float64, device=x.device)
+        index = torch.searchsorted(edges, x.detach().to(torch.float64).T.contiguous(), right=True).T
+        return index.to(torch.float32) - self.limit
+
+    def emit(self, builder: Builder, x: Wire) -> Wire:
+        values = np.broadcast_to(self.levels, (len(self.mean), len(self.levels)))
+        return builder.staircase(x, self.thresholds, values)
+
+    def twin(self) -> torch.nn.Module:
+        return _Standardised(torch.as_tensor(self.mean), torch.as_tensor(self.deviation), float(self.receives().unit))
+
+
+class _Standardised(torch.nn.Module):
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, mean: Tensor, deviation: Tensor, unit: float) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation)
+        self.unit = unit
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * self.unit - self.mean) / self.deviation
+
+
+class Reshape(Layer):
+    """The same elements in row-major order under another shape (of one sample)."""
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def extra_repr(self) -> str:
+        return ", ".join(map(str, self.shape))
+
+    def bind(self, spec: Spec) -> Spec:
+        if prod(self.shape) != spec.size:
+            raise self.fail(f"receives {spec.size} elements {spec.shape}")
+        self.spec = spec
+        return spec.but(shape=self.shape, channels=0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, *any) to (batch, *shape)."""
+        return x.reshape(len(x), *self.shape)
+
+    def emit(self, builder: Builder, x: Wire) -> Wire:
+        return x if x.shape == self.shape else builder.reshape(x, self.shape)
+
+    def twin(self) -> torch.nn.Module:
+        return torch.nn.Unflatten(1, self.shape) if len(self.receives().shape) == 1 else _Reshaped(self.shape)
+
+
+class _Reshaped(torch.nn.Module):
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(len(x), *self.shape)
+
+
+class Flatten(Reshape):
+    """All elements of a sample in one row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def bind(self, spec: Spec) -> Spec:
+        self.shape = (spec.size,)
+        return super().bind(spec)
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value
+
+
+class _Pool2d(Layer):
+    def __init__(
+        self,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] | None = None,
+        padding: int | tuple[int, int] = 0,
+    ) -> None:
+        super().__init__()
+        self.kernel_size = _pair(kernel_size)
+        self.stride = self.kernel_size if stride is None else _pair(stride)
+        self.padding = _pair(padding)
+        if any(2 * p > k for p, k in zip(self.padding, self.kernel_size)):
+            raise self.fail("padding is at most half of the window")
+
+    def extra_repr(self) -> str:
+        return f"{self.kernel_size}, stride={self.stride}"
+
+    def _counts(self, spec: Spec) -> tuple[int, ...]:
+        if len(spec.shape) != 3:
+            raise self.fail(f"receives shape {spec.shape}, not (channels, height, width)")
+        self.spec = spec
+        counts = window_counts(self, spec.shape[1:], self.kernel_size, self.stride, self.padding, (1, 1))
+        return (spec.shape[0], *counts)
+
+
+class MaxPool2d(_Pool2d):
+    """Maximum over windows of (channels, height, width); parameters as `torch.nn.MaxPool2d`."""
+
+    def bind(self, spec: Spec) -> Spec:
+        return spec.but(shape=self._counts(spec), channels=0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, height, width) of integers to the same with fewer rows and columns."""
+        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding)
+
+    def emit(self, builder: Builder, x: Wire) -> Wire:
+        return builder.maxpool(x, self.kernel_size, self.stride, self.padding)
+
+    def twin(self) -> torch.nn.Module:
+        return torch.nn.MaxPool2d(self.kernel_size, self.stride, self.padding)
+
+
+class SumPool2d(_Pool2d):
+    """Sum over windows: average pooling whose unit grows by the window's size, so that nothing is divided."""
+
+    def bind(self, spec: Spec) -> Spec:
+        window = prod(self.kernel_size)
+        ends = (spec.alphabet.lo, spec.alphabet.hi, 0) if any(self.padding) else (spec.alphabet.lo, spec.alphabet.hi)
+        self.bound = spec.bound * window
+        alphabet = Levels(min(ends) * window, max(ends) * window)
+        carrier(self.bound, self)
+        return spec.but(shape=self._counts(spec), alphabet=alphabet, unit=spec.unit * window, channels=0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, height, width) of integers to the same with fewer rows and columns."""
+        self.receives()
+        x = carried(x, self.bound, self)
+        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding, divisor_override=1)
+
+    def emit(self, builder: Builder, x: Wire) -> Wire:
+        return builder.sumpool(x, self.kernel_size, self.stride, self.padding)
+
+    def twin(self) -> torch.nn.Module:
+        return torch.nn.AvgPool2d(self.kernel_size, self.stride, self.padding)

@@ -1,0 +1,109 @@
+"""What flows between layers, and the base class of all layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..machine import Builder, LayerError, Levels, Wire
+
+FLOAT32_LIMIT = 2**24
+FLOAT64_LIMIT = 2**53
+"""Below these bounds every integer, every product and every partial sum is exact in the type."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a layer receives or returns, whatever its weights become.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of one sample.
+    alphabet : Levels
+        Holds every value.
+    unit : Fraction
+        How many integer steps make 1.0 in the float twin.
+    channels : int
+        The axis that a batch norm normalises along.
+    """
+
+    shape: tuple[int, ...]
+    alphabet: Levels
+    unit: Fraction
+    channels: int = 0
+
+    @property
+    def size(self) -> int:
+        """Number of elements of one sample."""
+        return prod(self.shape)
+
+    @property
+    def bound(self) -> int:
+        """Greatest absolute value."""
+        return max(abs(self.alphabet.lo), abs(self.alphabet.hi))
+
+    def but(self, **changes: Any) -> Spec:
+        """The same with some attributes changed."""
+        return replace(self, **changes)
+
+
+class Layer(torch.nn.Module):
+    """A module whose forward pass is an integer function, carried in floats that hold integers exactly.
+
+    A layer learns from `bind` what it will receive, computes on tensors (batch, *shape) that hold integers, and adds
+    itself to a machine with `emit`. Layers of your own need these three methods and `twin`.
+    """
+
+    spec: Spec | None = None
+    wire_name: str = ""  # of the wire that holds the output, once a machine was made
+
+    def bind(self, spec: Spec) -> Spec:
+        """Take note of what comes in; return what goes out.
+
+        Raises
+        ------
+        LayerError
+            If the layer cannot work on it.
+        """
+        raise TypeError(f"{type(self).__name__} needs bind")
+
+    def emit(self, builder: Builder, x: Wire) -> Wire:
+        """Add the layer's operations to a machine; the wire returned equals the module's output in eval mode."""
+        raise TypeError(f"{type(self).__name__} needs emit")
+
+    def twin(self) -> torch.nn.Module:
+        """A float module of the same kind that starts from the same latent weights."""
+        raise TypeError(f"{type(self).__name__} needs twin")
+
+    def receives(self) -> Spec:
+        """The `Spec` of what comes in; raises `LayerError` before `bind`."""
+        if self.spec is None:
+            raise LayerError(
+                f"{type(self).__name__} does not know its input yet; put it into an nn.Sequential "
+                "that begins with nn.Input"
+            )
+        return self.spec
+
+    def fail(self, reason: str) -> LayerError:
+        """A `LayerError` that names the layer."""
+        return LayerError(f"{type(self).__name__}({self.extra_repr()}): {reason}")
+
+
+def carrier(bound: int, layer: Layer) -> torch.dtype:
+    """The float type in which integers up to `bound`, and sums that stay below it, are exact."""
+    if bound < FLOAT32_LIMIT:
+        return torch.float32
+    if bound < FLOAT64_LIMIT:
+        return torch.float64
+    raise layer.fail(f"values up to {bound} need more than 53 bits; put an activation before, or fewer levels")
+
+
+def carried(x: Tensor, bound: int, layer: Layer) -> Tensor:
+    """The tensor in the type that `carrier` names."""
+    return x.to(carrier(bound, layer))
