@@ -1,0 +1,11 @@
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "zahlen",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    max_examples=100,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("zahlen")
