@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import tokenize
 import zipfile
 import zlib
 from math import prod
@@ -19,6 +21,12 @@ NAMES = ("x", "y", "x_test", "y_test")
 """The arrays that are read; others in the archive are left alone."""
 MAX_BYTES = 2**32
 """Most bytes that one array may have."""
+
+# what zipfile and NumPy's header parser raise on damaged files
+_DAMAGE = (
+    *(OSError, EOFError, ValueError, SyntaxError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
+)
 
 
 def read(path: Path, test: object, seed: int) -> Dataset:
@@ -70,16 +78,18 @@ def arrays(path: Path) -> dict[str, IntArray]:
         with zipfile.ZipFile(path) as archive:
             entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
             return {name: _array(path, archive, entries[name], name) for name in NAMES if name in entries}
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, ValueError) as error:
+    except _DAMAGE as error:
         raise DataError(f"{path}: not an .npz archive that can be read: {error}") from None
 
 
 def _array(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> IntArray:
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise DataError(f"{path}: array {name!r} is packed by a method that NumPy does not use; save it again")
     with archive.open(entry) as file:
         shape, dtype, head = _header(file)
     if dtype.hasobject:
         raise DataError(f"{path}: array {name!r} is a pickle, which could run code; save it as an array of integers")
-    if not np.issubdtype(dtype, np.integer):
+    if dtype.kind not in "iu":
         hint = "round it onto an integer grid, for example np.rint(x * 100).astype(np.int32), and keep the unit in mind"
         if name.startswith("y"):
             hint = "a label is the number of a class, 0, 1, .."

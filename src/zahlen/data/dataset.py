@@ -38,7 +38,7 @@ class Split:
 
     def __post_init__(self) -> None:
         for name, array in (("x", self.x), ("y", self.y)):
-            if not isinstance(array, np.ndarray) or not np.issubdtype(array.dtype, np.integer):
+            if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
                 found = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
                 raise DataError(
                     f"{name} must be an integer array, got {found}; put the values on an integer grid first"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -95,9 +96,11 @@ def read(path: Path, axes: int, checksum: str | None = None) -> IntArray:
             if packed:
                 with gzip.GzipFile(fileobj=raw) as unpacked:
                     return _content(path, unpacked, axes, checksum, None)
-            return _content(path, raw, axes, checksum, path.stat().st_size)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read: {error}; the file is damaged, get it again") from None
+            return _content(path, raw, axes, checksum, os.fstat(raw.fileno()).st_size)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: the compressed file is damaged: {error}; get it again") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _content(

@@ -63,10 +63,10 @@ def fashion_mnist(test: object, seed: int) -> Dataset:
 def caches() -> Iterator[Path]:
     """Folders of the user that hold data sets, the first to be looked in first."""
     if own := os.environ.get("ZAHLEN_DATA"):
-        yield Path(own).expanduser()
+        yield Path(os.path.expanduser(own))
     if cache := os.environ.get("XDG_CACHE_HOME"):
         yield Path(cache) / "zahlen"
-    yield Path("~/.cache/zahlen").expanduser()
+    yield Path(os.path.expanduser("~/.cache/zahlen"))
 
 
 KNOWN: dict[str, Callable[[object, int], Dataset]] = {"digits": digits, "fashion-mnist": fashion_mnist}

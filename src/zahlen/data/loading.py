@@ -61,16 +61,16 @@ def load(
     ((1438, 8, 8), dtype('uint8'), Levels(lo=0, hi=16, step=1), (36, 36, 35, 37, 36, 36, 36, 36, 35, 36))
     >>> load("digit")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    zahlen.machine.errors.DataError: no data set is named 'digit'; did you mean digits? There are digits, fashion-mnist; ...
+    zahlen.machine.errors.DataError: no data set is named 'digit'; did you mean digits? There are ...
     """
-    path, text = Path(spec), str(spec)
-    is_table = text not in KNOWN and path.suffix.lower() == ".csv"
+    path, text = Path(spec), os.fspath(spec)
+    is_table = path.suffix.lower() == ".csv"
     for name, value in (("label", label), ("step", step)):
         if value is not None and not is_table:
             raise DataError(f"{text}: {name}= is for tables (.csv) only; leave it out")
     if isinstance(spec, str) and text in KNOWN:
         return KNOWN[text](test, seed)
-    if path.is_dir():
+    if text and path.is_dir():
         return idx.read_folder(path)
     if path.is_file():
         if is_table:
@@ -78,7 +78,7 @@ def load(
         if path.suffix.lower() == ".npz":
             return archive.read(path, test, seed)
         raise DataError(f"{path}: neither .npz nor .csv; for IDX files pass the folder that holds all four")
-    if path.suffix or len(path.parts) != 1 or not isinstance(spec, str):
+    if text and (path.suffix or len(path.parts) != 1 or not isinstance(spec, str)):
         raise DataError(f"{path}: no such file or folder; check the path, relative to {Path.cwd()}")
     raise DataError(_unknown(text))
 

@@ -12,7 +12,7 @@ import numpy as np
 from zahlen.machine import DataError, IntArray
 
 from .dataset import Split
-from .exact import exact
+from .exact import positive
 
 
 def divide(x: IntArray, y: IntArray, classes: Sequence[str], test: object, seed: int) -> tuple[Split, Split]:
@@ -42,7 +42,7 @@ def divide(x: IntArray, y: IntArray, classes: Sequence[str], test: object, seed:
     >>> train.x.ravel().tolist(), test.x.ravel().tolist()
     ([0, 1, 2, 3, 5, 6, 8, 9], [4, 7])
     """
-    share = exact(test, "test")
+    share = positive(test, "test")
     if share >= 1:
         raise DataError(f"test must be a share below 1, got {test!r}")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,13 +14,12 @@ import numpy as np
 from zahlen.machine import DataError, IntArray, Levels
 
 from .dataset import INT32, Dataset
-from .exact import DECIMAL, INTEGER, exact
+from .exact import DECIMAL, INTEGER, LONGEST, decimal, positive
 from .split import divide
 
 DELIMITERS = ",;\t|"
 """Tried on the header in this order; the one that makes most columns of it is taken."""
 
-_LONGEST = 100
 _NOT_FINITE = frozenset({"nan", "inf", "infinity"})
 
 
@@ -49,7 +48,7 @@ def read(path: Path, label: str | None, step: object, test: object, seed: int) -
     >>> data.train.x.tolist(), data.features
     ([[51, 35], [49, 30]], ('length', 'width'))
     """
-    grid = None if step is None else exact(step, "step")
+    grid = None if step is None else positive(step, "step")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             text = file.read()
@@ -72,7 +71,7 @@ def read(path: Path, label: str | None, step: object, test: object, seed: int) -
 
 
 def _parse(path: Path, text: str) -> tuple[list[str], list[_Row]]:
-    first = text.split("\n", 1)[0]
+    first = next((line for line in io.StringIO(text, newline="") if line.strip()), "")
     delimiter = max(DELIMITERS, key=lambda d: len(next(csv.reader([first], delimiter=d), [])))
     lines = _lines(path, text, delimiter)
     header = next(lines, None)
@@ -95,11 +94,13 @@ def _parse(path: Path, text: str) -> tuple[list[str], list[_Row]]:
 
 
 def _lines(path: Path, text: str, delimiter: str) -> Iterator[_Row]:
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+    lines = io.StringIO(text, newline="")
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
-        for cells in reader:
-            if cells:
-                yield _Row(reader.line_num, [cell.strip() for cell in cells])
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if cells not in ([], [""]):
+                yield _Row(reader.line_num, cells)
     except csv.Error as error:
         raise DataError(f"{path}: line {reader.line_num}: {error}") from None
 
@@ -131,46 +132,42 @@ def _features(
         for j, k in enumerate(columns):
             cell = row.cells[k]
             if cell not in seen:
+                where = f"{path}: line {row.line}, column {header[k]!r}"
+                if grid is None and DECIMAL.fullmatch(cell) and not INTEGER.fullmatch(cell):
+                    raise DataError(f"{where}: {cell[:LONGEST]!r} is not an integer; {_suggestion(rows, columns)}")
                 try:
-                    seen[cell] = _value(cell, grid)
+                    seen[cell] = _value(cell, grid or Fraction(1))
                 except DataError as error:
-                    hint = _suggestion(rows, columns) if grid is None and DECIMAL.fullmatch(cell) else ""
-                    raise DataError(f"{path}: line {row.line}, column {header[k]!r}: {error}{hint}") from None
+                    raise DataError(f"{where}: {error}") from None
             x[i, j] = seen[cell][0]
     return x, max(error for _, error in seen.values())
 
 
-def _value(cell: str, grid: Fraction | None) -> tuple[int, Fraction]:
+def _value(cell: str, step: Fraction) -> tuple[int, Fraction]:
     """The integer that a cell stands for on the grid, and by how much it was rounded."""
     if not cell:
         raise DataError("the cell is empty; fill it or remove the row")
     if cell.lstrip("+-").lower() in _NOT_FINITE:
         raise DataError(f"{cell!r} is not finite; replace it or remove the row")
     if not DECIMAL.fullmatch(cell):
-        raise DataError(f"{cell[:_LONGEST]!r} is not a number; encode it as an integer or remove the column")
-    number = Decimal(cell[: _LONGEST + 1])
-    if len(cell) > _LONGEST or abs(number.adjusted()) > 400 or number.is_infinite():
-        raise DataError(f"{cell[:_LONGEST]!r} has too many digits")
-    if grid is None and not INTEGER.fullmatch(cell):
-        raise DataError(f"{cell!r} is not an integer; ")
-    value, step = Fraction(number), grid or Fraction(1)
-    integer = round(value / step)
+        raise DataError(f"{cell[:LONGEST]!r} is not a number; encode it as an integer or remove the column")
+    value = decimal(cell)
+    integer = round(value / step)  # half to even
     if integer not in INT32:
-        hint = "use a coarser step" if grid else "use a step such as 1000"
-        raise DataError(f"{cell!r} needs more than 32 bits; {hint}")
+        raise DataError(f"{cell!r} in steps of {step} needs more than 32 bits; use a coarser step")
     return integer, abs(integer * step - value)
 
 
 def _suggestion(rows: Sequence[_Row], columns: Sequence[int]) -> str:
-    """The finest power of ten that the file's decimals need, as advice."""
-    places = 0
-    for row in rows:
-        for cell in (row.cells[k] for k in columns):
-            if len(cell) <= _LONGEST and DECIMAL.fullmatch(cell):
-                exponent = Decimal(cell).normalize().as_tuple().exponent
-                places = max(places, -exponent if isinstance(exponent, int) else 0)
-    step = format(Decimal(1).scaleb(-min(places, 9)), "f")
-    return f"put the decimals on an integer grid: step={step} " + ("is exact" if places <= 9 else "is a fine one")
+    """Advice: the power of ten that holds every decimal of the file exactly, or the finest that fits 32 bits."""
+    texts = {row.cells[k] for row in rows for k in columns}
+    written = [DECIMAL.fullmatch(text) for text in texts if len(text) <= LONGEST]
+    values = [decimal(found[0]) for found in written if found and len(found["exponent"] or "") <= 2]
+    largest = max(map(abs, values), default=Fraction(0))
+    most = next(p for p in range(9, -1, -1) if p == 0 or largest * 10**p <= INT32.hi)
+    places = next((p for p in range(most) if all((v * 10**p).denominator == 1 for v in values)), most)
+    step = f"0.{'1':0>{places}}" if places else "1"
+    return f"put the decimals on an integer grid, for example with step={step}"
 
 
 # ---------------------------------------------------------------------------------------------------- labels
@@ -193,4 +190,4 @@ def _labels(path: Path, column: str, cells: Sequence[tuple[int, str]]) -> tuple[
 
 def _is_canonical(text: str) -> bool:
     """Whether this is how Python writes some integer, so that different texts are different numbers."""
-    return bool(INTEGER.fullmatch(text)) and len(text) <= _LONGEST and str(int(text)) == text
+    return bool(INTEGER.fullmatch(text)) and len(text) <= LONGEST and str(int(text)) == text
