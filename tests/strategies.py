@@ -279,7 +279,7 @@ class _Grower:
         x, count = self.pick(), self.integer(1, 6)
         axis = self.integer(-len(x.shape), len(x.shape) - 1) if x.shape else 0
         rows = (x.shape[axis],) if x.shape and self.maybe() else ()
-        lo, hi = max(x.alphabet.lo - 3, -(2**63)), min(x.alphabet.hi + 3, 2**63 - 1)
+        lo, hi = (max(-(2**63), min(v, 2**63 - 1)) for v in (x.alphabet.lo - 3, x.alphabet.hi + 3))
         thresholds = [sorted(self.integer(lo, hi) for _ in range(count)) for _ in range(prod(rows))]
         if self.maybe(0.3):  # equal neighbours
             thresholds = [sorted([t[0], *t[:-1]]) for t in thresholds]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,14 +58,36 @@ class Alphabet:
         """Whether every element of an integer array belongs to the alphabet."""
         if values.size == 0:
             return True
-        inside = self.lo <= int(values.min()) and int(values.max()) <= self.hi
-        # inside the ends first, so that the difference cannot overflow on the grid check
-        return inside and (self.step == 1 or not bool(((values.astype(object) - self.lo) % self.step).any()))
+        if not (self.lo <= int(values.min()) and int(values.max()) <= self.hi):
+            return False
+        small = bits(self.lo, self.hi) <= 63  # then no difference leaves int64
+        return self.step == 1 or not np.any((values.astype(np.int64 if small else object) - self.lo) % self.step)
+
+
+def integer_array(value: object) -> IntArray:
+    """`value` as an array of some integer type, or of Python integers; raises `ValueError` if it holds anything else.
+
+    >>> integer_array([2**70, -1]).dtype
+    dtype('O')
+    """
+    try:
+        array = np.asarray(value)
+        # NumPy makes floats of [2**63, -1]
+        exact = np.asarray(value, dtype=object) if isinstance(value, (list, tuple)) and array.dtype == float else array
+    except ValueError:
+        raise ValueError("integers are due, got rows of different lengths") from None
+    if exact.dtype == object and all(type(v) is int for v in exact.flat):
+        return exact
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"integers are due, got {array.dtype}")
+    return array
 
 
 def _integer(value: object, what: str) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise AlphabetError(f"{what} must be an integer, got {value!r}")
+        raise AlphabetError(f"{what} must be an integer, got {reprlib.repr(value)}")
+    if bits(int(value), int(value)) > MAX_BITS:
+        raise AlphabetError(f"{what} has more than the {MAX_BITS} bits of a wire")
     return int(value)
 
 
@@ -107,8 +130,6 @@ class Levels(Alphabet):
             raise AlphabetError(f"Levels: lo = {self.lo} is above hi = {self.hi}")
         if (self.hi - self.lo) % self.step:
             raise AlphabetError(f"Levels: hi - lo = {self.hi - self.lo} is not a multiple of step = {self.step}")
-        if bits(self.lo, self.hi) > MAX_BITS:
-            raise AlphabetError(f"Levels: {bits(self.lo, self.hi)} bits are more than the {MAX_BITS} of a wire")
 
     @classmethod
     def odd(cls, levels: int) -> Levels:

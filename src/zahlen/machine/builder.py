@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from . import operations as op
 from .alphabets import MAX_BITS, Alphabet, Codes, IntArray, Levels, bits
 from .errors import AlphabetError, MachineError, RangeError, ShapeError, ZahlenError
 from .machine import Machine, Wire
-from .ranges import Range, result_range, workspace
-from .shapes import result_shape
+from .ranges import DOUBLE, Interval, Range, fits, result_range, workspace
+from .shapes import Shape, padded_size, products, result_shape
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 MAX_ELEMENTS = 2**26
 """Most elements that the wires of one sample may have together: their range proofs take 16 bytes each."""
+MAX_PRODUCTS = 2**40
+"""Most multiply-adds of one step: the range proofs take four times as many."""
+OBJECT = 32
+"""How many times more an element or a product costs where it is a Python integer."""
 
 Operand = Wire | str
+Pool = TypeVar("Pool", op.MaxPool, op.SumPool)
 
 _CODED = (op.Input, op.Register, op.Constant, op.Lookup, op.Reshape, op.Concat, op.Slice, op.Transpose, op.Embed)
 
@@ -33,6 +40,8 @@ class Builder:
     ----------
     max_elements : int
         Most elements that all wires of one sample may have together.
+    max_products : int
+        Most multiply-adds that the range proofs may take together.
 
     Examples
     --------
@@ -49,10 +58,11 @@ class Builder:
     [1, 2, 0, 0, 1]
     """
 
-    def __init__(self, max_elements: int = MAX_ELEMENTS) -> None:
+    def __init__(self, max_elements: int = MAX_ELEMENTS, max_products: int = MAX_PRODUCTS) -> None:
         self._wires: dict[str, Wire] = {}
         self._successors: dict[str, str] = {}
-        self._elements_left = max_elements
+        self._max_elements = self._elements_left = max_elements
+        self._max_products = self._products_left = max_products
 
     # ------------------------------------------------------------------------------------------------ the core
 
@@ -66,12 +76,15 @@ class Builder:
         ShapeError, AlphabetError, RangeError
             If shapes disagree, values leave where they must stay, or a range needs more than `MAX_BITS` bits.
         """
-        name = self._fresh(operation.kind) if name is None else name
+        return self._add(name, operation.kind, lambda: operation, *operands)
+
+    def _add(self, name: str | None, kind: str, make: Callable[[], op.Operation], *operands: Operand) -> Wire:
+        """Add the operation that `make` returns; every refusal, its own too, names the wire."""
+        name = self._fresh(kind) if name is None else name
         try:
-            wire = self._prove(name, operation, tuple(self._known(operand) for operand in operands))
+            wire = self._prove(name, make(), tuple(self._known(operand) for operand in operands))
         except ZahlenError as error:
             raise type(error)(f"wire {name!r}: {error}") from None
-        self._elements_left -= wire.size
         self._wires[name] = wire
         return wire
 
@@ -121,10 +134,6 @@ class Builder:
         successors = {name: self._successors[name] for name in self._wires if name in self._successors}
         return Machine(self._wires, names, successors, notes or {})
 
-    def result_size(self, operation: op.Operation, *operands: Operand) -> int:
-        """How many elements a wire would have, without proving its range."""
-        return prod(result_shape(operation, *(self._known(operand).shape for operand in operands)))
-
     def _known(self, operand: Operand) -> Wire:
         name = operand.name if isinstance(operand, Wire) else operand
         wire = self._wires.get(name) if isinstance(name, str) else None
@@ -143,11 +152,10 @@ class Builder:
         if operation.operands != len(operands) and (operation.operands is not None or not operands):
             raise MachineError(f"{operation.kind} takes {operation.operands or 'some'} operands, got {len(operands)}")
         shape = result_shape(operation, *(wire.shape for wire in operands))
-        if prod(shape) > self._elements_left:
-            raise ShapeError(f"{prod(shape)} elements exceed what is left of the limit of elements of one machine")
         coded = _coded_alphabet(operation, operands)
         ranges = tuple(wire.range for wire in operands)
         if isinstance(operation, (op.Input, op.Register)):
+            self._charge(operation, shape, (), (0, 0))
             proven = Range.uniform(shape, operation.alphabet)
         elif isinstance(operation, op.Constant):
             proven = Range.exactly(operation.value)
@@ -158,41 +166,61 @@ class Builder:
                 raise RangeError(
                     f"{operation.kind} would need {bits(*space)} bits, more than {MAX_BITS}; clamp or shift before"
                 )
+            self._charge(operation, shape, operands, space)
             proven = result_range(operation, *ranges)
             return Wire(
                 name, operation, tuple(w.name for w in operands), shape, proven, coded or proven.levels(), space
             )
         return Wire(name, operation, (), shape, proven, coded or proven.levels(), proven.hull())
 
+    def _charge(self, operation: op.Operation, shape: Shape, operands: tuple[Wire, ...], space: Interval) -> None:
+        """Count what a range proof will take before it is made, so that a small lie cannot cost much."""
+        elements = max(prod(shape), padded_size(operation, *(wire.shape for wire in operands)))
+        elements *= 1 if fits(space) else OBJECT
+        work = elements + products(operation, shape) * (1 if fits(space, DOUBLE) else OBJECT)
+        if elements > self._elements_left:
+            raise ShapeError(
+                f"{elements:,} elements more exceed the limit of {self._max_elements:,} per sample; "
+                "raise max_elements if they are meant"
+            )
+        if work > self._products_left:
+            raise RangeError(f"the proofs of this machine's ranges take more than {self._max_products:,} products")
+        self._elements_left -= elements
+        self._products_left -= work
+
     # ------------------------------------------------------------------------------------------------ sources
 
     def input(self, name: str, shape: Sequence[int], alphabet: Alphabet) -> Wire:
         """A value of this shape from outside; see `operations.Input`."""
-        return self.append(op.Input(tuple(shape), alphabet), name=name)
+        return self._add(name, "input", lambda: op.Input(_tuple(shape), alphabet))
 
     def register(self, name: str, shape: Sequence[int], alphabet: Alphabet, initial: Any = None) -> Wire:
         """A value kept from the step before; starts at `initial` (an array, or one integer for all elements).
 
         By default it starts at 0 if the alphabet has it, else at the least element. `connect` it later.
         """
-        if initial is None:
-            initial = 0 if 0 in alphabet else alphabet.lo
-        array = op.integers(initial, "register: initial")
-        if array.ndim == 0:
-            array = op.integers([int(array)] * prod(shape), "register: initial").reshape(tuple(shape))
-        if array.shape != tuple(shape):
-            raise ShapeError(f"register {name!r} has shape {tuple(shape)}, its initial value {array.shape}")
-        return self.append(op.Register(alphabet, array), name=name)
+
+        def make() -> op.Register:
+            like = op.Input(_tuple(shape), alphabet)
+            start = (0 if 0 in alphabet else alphabet.lo) if initial is None else initial
+            array = op.integers(start, "register: initial")
+            if array.ndim == 0:
+                array = np.full(like.shape, array)
+            if array.shape != like.shape:
+                raise ShapeError(f"a register of shape {like.shape} cannot start at a value of shape {array.shape}")
+            return op.Register(alphabet, array)
+
+        return self._add(name, "register", make)
 
     def constant(self, value: Any, alphabet: Alphabet | None = None, *, name: str | None = None) -> Wire:
         """The same value at every step; see `operations.Constant`."""
-        return self.append(op.Constant(alphabet, value), name=name)
+        return self._add(name, "constant", lambda: op.Constant(alphabet, value))
 
     # ------------------------------------------------------------------------------------------------ affine maps
 
     def affine(self, x: Operand, weight: Any, bias: Any = None, *, name: str | None = None) -> Wire:
         """Z = W x + b along the last axis: `weight` (out, in), `bias` (out,), zero by default."""
-        return self.append(op.Affine(*_with_bias(weight, bias)), x, name=name)
+        return self._add(name, "affine", lambda: op.Affine(*_with_bias(weight, bias)), x)
 
     def conv(
         self,
@@ -210,17 +238,20 @@ class Builder:
 
         `padding` is one integer, one per axis, or a pair (before, after) per axis.
         """
-        weight, bias = _with_bias(weight, bias)
-        n = weight.ndim - 2
-        pad = _per_axis_pairs(padding, n)
-        operation = op.Conv(_per_axis(stride, n), pad, _per_axis(dilation, n), groups, weight, bias)
-        return self.append(operation, x, name=name)
+
+        def make() -> op.Conv:
+            rows, offsets = _with_bias(weight, bias)
+            n = rows.ndim - 2
+            pad = _per_axis_pairs(padding, n)
+            return op.Conv(_per_axis(stride, n), pad, _per_axis(dilation, n), groups, rows, offsets)
+
+        return self._add(name, "conv", make, x)
 
     # ------------------------------------------------------------------------------------------------ tables
 
     def staircase(self, x: Operand, thresholds: Any, values: Any, *, axis: int = 0, name: str | None = None) -> Wire:
         """Y = v[number of j with t_j <= x]; rows of `thresholds` and `values` belong to channels along `axis`."""
-        return self.append(op.Staircase(axis, thresholds, values), x, name=name)
+        return self._add(name, "staircase", lambda: op.Staircase(axis, thresholds, values), x)
 
     def lookup(
         self, *xs: Operand, table: Any = None, alphabet: Alphabet | None = None, name: str | None = None
@@ -229,55 +260,57 @@ class Builder:
 
         The table may stand last: ``lookup(x, [..])``. The result's alphabet is `alphabet` or the levels in the table.
         """
-        if table is None:
-            *xs, table = xs  # type: ignore[assignment]
-        alphabets = [self._known(x).alphabet for x in xs]
-        entries = op.integers(table, "lookup: table")
-        if entries.shape != tuple(a.size for a in alphabets):
-            raise ShapeError(
-                f"lookup: a table of shape {tuple(a.size for a in alphabets)} is due for operands in "
-                f"{' and '.join(map(str, alphabets))}, got {entries.shape}"
-            )
-        operation = op.Lookup(tuple(a.lo for a in alphabets), tuple(a.step for a in alphabets), alphabet, entries)
-        return self.append(operation, *xs, name=name)
+        operands, entries = (xs[:-1], xs[-1]) if table is None and xs else (xs, table)
+
+        def make() -> op.Lookup:
+            alphabets = [self._known(x).alphabet for x in operands]
+            array = op.integers(entries, "lookup: table")
+            if array.shape != tuple(a.size for a in alphabets):
+                raise ShapeError(
+                    f"lookup: a table of shape {tuple(a.size for a in alphabets)} is due for operands in "
+                    f"{' and '.join(map(str, alphabets)) or 'nothing'}, got {array.shape}"
+                )
+            return op.Lookup(tuple(a.lo for a in alphabets), tuple(a.step for a in alphabets), alphabet, array)
+
+        return self._add(name, "lookup", make, *operands)
 
     def embed(self, x: Operand, table: Any, *, name: str | None = None) -> Wire:
         """A row of `table` (symbols, width) per symbol: the shape gets one more axis of `width`."""
-        return self.append(op.Embed(table), x, name=name)
+        return self._add(name, "embed", lambda: op.Embed(table), x)
 
-    # ------------------------------------------------------------------------------------------------ element by element
+    # ------------------------------------------------------------------------------------------------ elementwise
 
     def add(self, x: Operand, y: Operand, *, name: str | None = None) -> Wire:
         """X + y."""
-        return self.append(op.Add(), x, y, name=name)
+        return self._add(name, "add", lambda: op.Add(), x, y)
 
     def sub(self, x: Operand, y: Operand, *, name: str | None = None) -> Wire:
         """X - y."""
-        return self.append(op.Sub(), x, y, name=name)
+        return self._add(name, "sub", lambda: op.Sub(), x, y)
 
     def mul(self, x: Operand, y: Operand, *, name: str | None = None) -> Wire:
         """X y."""
-        return self.append(op.Mul(), x, y, name=name)
+        return self._add(name, "mul", lambda: op.Mul(), x, y)
 
     def min(self, x: Operand, y: Operand, *, name: str | None = None) -> Wire:
         """The lesser of the two."""
-        return self.append(op.Min(), x, y, name=name)
+        return self._add(name, "min", lambda: op.Min(), x, y)
 
     def max(self, x: Operand, y: Operand, *, name: str | None = None) -> Wire:
         """The greater of the two."""
-        return self.append(op.Max(), x, y, name=name)
+        return self._add(name, "max", lambda: op.Max(), x, y)
 
     def neg(self, x: Operand, *, name: str | None = None) -> Wire:
         """-x."""
-        return self.append(op.Neg(), x, name=name)
+        return self._add(name, "neg", lambda: op.Neg(), x)
 
     def clamp(self, x: Operand, lo: int, hi: int, *, name: str | None = None) -> Wire:
         """min(max(x, lo), hi)."""
-        return self.append(op.Clamp(lo, hi), x, name=name)
+        return self._add(name, "clamp", lambda: op.Clamp(lo, hi), x)
 
     def shift(self, x: Operand, bits: int, rounding: str = "floor", *, name: str | None = None) -> Wire:
         """X >> bits with ``floor`` or ``half_up`` rounding; negative `bits` multiply by 2^-bits."""
-        return self.append(op.Shift(bits, rounding), x, name=name)
+        return self._add(name, "shift", lambda: op.Shift(bits, rounding), x)
 
     # ------------------------------------------------------------------------------------------------ reductions
 
@@ -291,8 +324,7 @@ class Builder:
         name: str | None = None,
     ) -> Wire:
         """Maximum over windows of the last one or two axes; `stride` is `size` by default."""
-        operation = op.MaxPool(tuple(size), tuple(stride or size), _per_axis_pairs(padding, len(size)))
-        return self.append(operation, x, name=name)
+        return self._add(name, "maxpool", lambda: _pool(op.MaxPool, size, stride, padding), x)
 
     def sumpool(
         self,
@@ -304,26 +336,25 @@ class Builder:
         name: str | None = None,
     ) -> Wire:
         """Sum over windows of the last one or two axes; `stride` is `size` by default."""
-        operation = op.SumPool(tuple(size), tuple(stride or size), _per_axis_pairs(padding, len(size)))
-        return self.append(operation, x, name=name)
+        return self._add(name, "sumpool", lambda: _pool(op.SumPool, size, stride, padding), x)
 
     def sum(self, x: Operand, axes: Sequence[int], *, name: str | None = None) -> Wire:
         """Sum over axes, which go."""
-        return self.append(op.Sum(tuple(axes)), x, name=name)
+        return self._add(name, "sum", lambda: op.Sum(_tuple(axes)), x)
 
     def argmax(self, x: Operand, axis: int = -1, *, name: str | None = None) -> Wire:
         """Index of the maximum along an axis; the lowest among equals."""
-        return self.append(op.Argmax(axis), x, name=name)
+        return self._add(name, "argmax", lambda: op.Argmax(axis), x)
 
     # ------------------------------------------------------------------------------------------------ no arithmetic
 
     def reshape(self, x: Operand, shape: Sequence[int], *, name: str | None = None) -> Wire:
         """The same elements in row-major order."""
-        return self.append(op.Reshape(tuple(shape)), x, name=name)
+        return self._add(name, "reshape", lambda: op.Reshape(_tuple(shape)), x)
 
     def concat(self, *xs: Operand, axis: int = 0, name: str | None = None) -> Wire:
         """The operands one behind the other."""
-        return self.append(op.Concat(axis), *xs, name=name)
+        return self._add(name, "concat", lambda: op.Concat(axis), *xs)
 
     def slice(
         self,
@@ -335,12 +366,16 @@ class Builder:
         name: str | None = None,
     ) -> Wire:
         """Elements start, start + step, .. below stop of each axis."""
-        operation = op.Slice(tuple(start), tuple(stop), tuple(step) if step else (1,) * len(start))
-        return self.append(operation, x, name=name)
+        return self._add(
+            name,
+            "slice",
+            lambda: op.Slice(_tuple(start), _tuple(stop), _per_axis(1 if step is None else step, np.size(start))),
+            x,
+        )
 
     def transpose(self, x: Operand, axes: Sequence[int], *, name: str | None = None) -> Wire:
         """Axes in another order."""
-        return self.append(op.Transpose(tuple(axes)), x, name=name)
+        return self._add(name, "transpose", lambda: op.Transpose(_tuple(axes)), x)
 
 
 def _with_bias(weight: Any, bias: Any) -> tuple[IntArray, IntArray]:
@@ -348,14 +383,23 @@ def _with_bias(weight: Any, bias: Any) -> tuple[IntArray, IntArray]:
     return rows, op.integers([0] * len(rows) if bias is None else bias, "bias")
 
 
+def _pool(kind: type[Pool], size: Any, stride: Any, padding: Any) -> Pool:
+    size = _tuple(size)
+    n = len(size) if isinstance(size, tuple) else 0
+    return kind(size, size if stride is None else _per_axis(stride, n), _per_axis_pairs(padding, n))
+
+
 def _per_axis(value: Sequence[int] | int, n: int) -> tuple[int, ...]:
-    return (value,) * n if isinstance(value, int) else tuple(value)
+    return (value,) * n if isinstance(value, (int, np.integer)) else _tuple(value)
 
 
 def _per_axis_pairs(value: Any, n: int) -> op.Pairs:
-    if isinstance(value, int):
-        return ((value, value),) * n
-    return tuple((v, v) if isinstance(v, int) else v for v in value)
+    return tuple((v, v) if isinstance(v, (int, np.integer)) else v for v in _per_axis(value, n))
+
+
+def _tuple(value: Any) -> Any:
+    """A tuple of what is a sequence of some kind; the operation's own check refuses what is none."""
+    return tuple(value) if isinstance(value, Iterable) else value
 
 
 def _coded_alphabet(operation: op.Operation, operands: tuple[Wire, ...]) -> Alphabet | None:

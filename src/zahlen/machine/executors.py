@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Executor(Protocol):
-    """Computes the `wanted` wires of one step, each (batch, *shape); inputs and state are checked already."""
+    """Computes the `wanted` wires of one step, each (batch, *shape) of its `value_dtype`, from checked arrays."""
 
     def __call__(
         self,

@@ -13,21 +13,22 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from reprlib import repr as brief
 from typing import IO, Any
 
 import numpy as np
 
 from . import operations as op
 from .alphabets import Alphabet, Codes, IntArray, Levels, bits
-from .builder import Builder
+from .builder import NAME, Builder
 from .errors import FileError, ZahlenError
 from .machine import Machine
 
 VERSION = 1
 MAX_FILE_ELEMENTS = 2**24
 """Most elements of all wires of a machine from a file; raise it with ``load(.., max_elements=)``."""
-MAX_MULTIPLIES = 2**34
-"""Most multiply-adds of one step of a machine from a file: its range proof costs four times as many."""
+MAX_FILE_PRODUCTS = 2**34
+"""Most multiply-adds of one step of a machine from a file."""
 
 _DTYPES = ("I8", "I16", "I32", "I64")
 
@@ -105,8 +106,10 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise FileError(f"{path}: cannot be written: {error.strerror}") from None
         raise
 
 
@@ -122,7 +125,7 @@ def save(machine: Machine, path: str | Path) -> None:
 
     try:
         notes = json.dumps(dict(machine.notes), sort_keys=True, allow_nan=False)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise FileError(f"{path}: notes must be JSON values: {error}") from None
     metadata = {"zahlen": _canonical(program(machine)).decode(), "notes": notes, "sha256": machine.hash}
     with replacing(path) as file:
@@ -149,13 +152,13 @@ def load(path: str | Path, *, max_elements: int = MAX_FILE_ELEMENTS) -> Machine:
     path = Path(path)
     try:
         metadata, constants = _read(path)
-        if "zahlen" not in metadata:
-            raise FileError("no zahlen program in its metadata")
-        notes = _parse(metadata.get("notes", "{}"))
+        if set(metadata) != {"zahlen", "notes", "sha256"}:
+            raise FileError("its metadata are not the three entries zahlen, notes and sha256")
+        notes = _parse(metadata["notes"], _finite)
         if not isinstance(notes, dict):
             raise FileError("notes must be an object")
-        machine = _assemble(_parse(metadata["zahlen"]), constants, notes, max_elements)
-        if metadata.get("sha256") != machine.hash:
+        machine = _assemble(_parse(metadata["zahlen"], _no_number), constants, notes, max_elements)
+        if metadata["sha256"] != machine.hash:
             raise FileError("the content does not have the hash that the file states; it is damaged")
         return machine
     except ZahlenError as error:
@@ -170,19 +173,17 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, IntArray]]:
             raise FileError("no such file")
         with safe_open(path, framework="numpy") as file:
             constants = {}
-            for name in file.keys():
+            for name in file.keys():  # noqa: SIM118 (it is no mapping)
                 view = file.get_slice(name)
                 if view.get_dtype() not in _DTYPES:
-                    raise FileError(f"tensor {name!r} has type {view.get_dtype()}, not a signed integer one")
+                    raise FileError(f"tensor {brief(name)} has type {view.get_dtype()}, not a signed integer one")
                 constants[name] = np.asarray(file.get_tensor(name))
             return file.metadata() or {}, constants
     except (SafetensorError, OSError, ValueError, OverflowError) as error:
-        raise FileError(str(error)) from None
+        raise FileError(str(error)[:200]) from None
 
 
-def _parse(text: str) -> Any:
-    def no_float(literal: str) -> Any:
-        raise FileError(f"{literal} is no integer")
+def _parse(text: str, number: Callable[[str], Any]) -> Any:
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len({key for key, _ in pairs}) != len(pairs):
@@ -190,50 +191,49 @@ def _parse(text: str) -> Any:
         return dict(pairs)
 
     try:
-        return json.loads(text, parse_float=no_float, parse_constant=no_float, object_pairs_hook=unique)
+        return json.loads(text, parse_float=number, parse_constant=_no_number, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         raise FileError(f"its JSON does not parse: {error}") from None
 
 
+def _no_number(literal: str) -> Any:
+    raise FileError(f"{brief(literal)} is no integer")
+
+
+def _finite(literal: str) -> float:
+    number = float(literal)
+    return number if abs(number) < float("inf") else _no_number(literal)
+
+
 def _assemble(tree: Any, constants: Mapping[str, IntArray], notes: Mapping[str, Any], max_elements: int) -> Machine:
     tree = _object(tree, "program", {"version", "wires", "outputs", "next"})
-    if tree["version"] != VERSION:
-        raise FileError(f"format version {tree['version']!r}; this version of zahlen reads {VERSION}")
-    builder, unread, work = Builder(max_elements), dict(constants), MAX_MULTIPLIES
+    if type(tree["version"]) is not int or tree["version"] != VERSION:
+        raise FileError(f"format version {brief(tree['version'])}; this version of zahlen reads {VERSION}")
+    builder, unread = Builder(max_elements, MAX_FILE_PRODUCTS), dict(constants)
     for entry in _list(tree["wires"], "wires"):
         if not isinstance(entry, dict) or not isinstance(entry.get("op"), str) or entry["op"] not in op.OPERATIONS:
-            raise FileError(f"unknown operation {entry.get('op') if isinstance(entry, dict) else entry!r}")
+            raise FileError(f"unknown operation {brief(entry.get('op') if isinstance(entry, dict) else entry)}")
         kind = op.OPERATIONS[entry["op"]]
-        entry = _object(entry, f"wire {entry.get('name')!r}", {"name", "op", "of", *kind.attribute_fields()})
-        name, operands = _text(entry["name"], "name"), [_text(o, "operand") for o in _list(entry["of"], "of")]
+        entry = _object(entry, f"wire {brief(entry.get('name'))}", {"name", "op", "of", *kind.attribute_fields()})
+        name, operands = _name(entry["name"]), [_text(o, "operand") for o in _list(entry["of"], "of")]
         attributes = {field: _decode(entry[field]) for field in kind.attribute_fields()}
         try:
             arrays = {field: unread.pop(f"{name}.{field}") for field in kind.tensor_fields()}
         except KeyError as error:
             raise FileError(f"tensor {error.args[0]!r} is missing") from None
-        operation = kind(**attributes, **arrays)
-        work -= _cost(operation, builder, operands)
-        if work < 0:
-            raise FileError(f"more than {MAX_MULTIPLIES:,} multiply-adds in one step")
+        try:
+            operation = kind(**attributes, **arrays)
+        except ZahlenError as error:
+            raise FileError(f"wire {name!r}: {error}") from None
         builder.append(operation, *operands, name=name)
     if unread:
-        raise FileError(f"tensor {next(iter(unread))!r} belongs to nothing")
+        raise FileError(f"tensor {brief(next(iter(unread)))} belongs to nothing")
     successors = tree["next"]
     if not isinstance(successors, dict):
         raise FileError("next must be an object")
     for register, successor in successors.items():
         builder.connect(register, _text(successor, "next"))
     return builder.build(*(_text(o, "output") for o in _list(tree["outputs"], "outputs")), notes=notes)
-
-
-def _cost(operation: op.Operation, builder: Builder, operands: list[str]) -> int:
-    """Elementary steps that the range proof of a wire will take, known before it is made."""
-    size = builder.result_size(operation, *operands)
-    if isinstance(operation, (op.Affine, op.Conv)):
-        return size * (operation.weight.size // len(operation.weight))
-    if isinstance(operation, (op.MaxPool, op.SumPool)):
-        return size * int(np.prod(operation.size, dtype=object))
-    return size
 
 
 def _object(value: Any, what: str, keys: set[str]) -> dict[str, Any]:
@@ -250,7 +250,13 @@ def _list(value: Any, what: str) -> list[Any]:
 
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str):
-        raise FileError(f"{what}: a string is due, got {value!r}")
+        raise FileError(f"{what}: a string is due, got {brief(value)}")
+    return value
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        raise FileError(f"{brief(value)} is no name of a wire")
     return value
 
 
@@ -266,9 +272,11 @@ def _three(value: Any) -> list[Any]:
     return value
 
 
-def _decode(value: Any) -> Any:
+def _decode(value: Any, depth: int = 3) -> Any:
+    if depth == 0:
+        raise FileError("an attribute is nested too deeply")
     if isinstance(value, dict):
         if frozenset(value) not in _ALPHABETS:
-            raise FileError(f"no alphabet has the keys {', '.join(sorted(value))}")
+            raise FileError(f"no alphabet has the keys {brief(sorted(value))}")
         return _ALPHABETS[frozenset(value)](value)
-    return tuple(map(_decode, value)) if isinstance(value, list) else value
+    return tuple(_decode(v, depth - 1) for v in value) if isinstance(value, list) else value

@@ -14,9 +14,9 @@ import numpy as np
 
 from . import executors
 from . import operations as op
-from .alphabets import Alphabet, IntArray, bits
+from .alphabets import Alphabet, IntArray, bits, integer_array
 from .errors import InputError, MachineError
-from .ranges import INT64, Range, fits
+from .ranges import Range, fits
 
 CHUNK_BYTES = 1 << 27
 """How much memory the wires of one chunk of a batch may take in `run`."""
@@ -65,7 +65,12 @@ class Wire:
     @property
     def dtype(self) -> np.dtype[Any]:
         """int64, or object where an intermediate value may need more."""
-        return np.dtype(np.int64 if fits(self.workspace, INT64) else object)
+        return np.dtype(np.int64 if fits(self.workspace) else object)
+
+    @property
+    def value_dtype(self) -> np.dtype[Any]:
+        """int64, or object where the values themselves may need more."""
+        return np.dtype(np.int64 if fits((self.alphabet.lo, self.alphabet.hi)) else object)
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,13 +241,18 @@ class Machine:
     ) -> dict[str, IntArray]:
         """Every wire by name, (batch, *shape), after one step from `state` (by default the initial one)."""
         inputs = self._inputs(x)
-        batch = _length(inputs.values()) if inputs else 1
-        current = self.initial_state(batch) if state is None else self._state(state, batch)
+        if state is None:
+            current = self.initial_state(_length(inputs.values()))
+        else:
+            current = self._state(state, _length(inputs.values()) if inputs else None)
         return self._evaluate(inputs, current, tuple(self.wires), executor)
 
     def initial_state(self, batch: int = 1) -> dict[str, IntArray]:
         """Every register's initial value, (batch, *shape)."""
-        return {name: np.repeat(_initial(self.wires[name])[None], batch, axis=0) for name in self.registers}
+        return {
+            name: np.repeat(_initial(self.wires[name])[None], batch, axis=0).astype(self.wires[name].value_dtype)
+            for name in self.registers
+        }
 
     @property
     def _step_wires(self) -> tuple[str, ...]:
@@ -289,21 +299,16 @@ class Machine:
 
     def _elements(self, name: str, value: ArrayLike, leading: int) -> IntArray:
         wire = self.wires[name]
-        array = np.asarray(value)
-        if array.dtype == object and array.size and all(type(v) is int for v in array.flat):
-            pass
-        elif not np.issubdtype(array.dtype, np.integer):
-            raise InputError(f"{name}: integers are due, got {array.dtype}; a machine never rounds its input")
+        try:
+            array = integer_array(value)
+        except ValueError as error:
+            raise InputError(f"{name}: {error}; a machine never rounds its input") from None
         if array.shape[leading:] != wire.shape or array.ndim != leading + len(wire.shape):
             axes = ", ".join(("batch", "time")[:leading])
             raise InputError(f"{name}: shape ({axes}, *{wire.shape}) is due, got {array.shape}")
         if not wire.alphabet.contains_all(array):
             raise InputError(f"{name}: values are {array.min()}..{array.max()}, the alphabet is {wire.alphabet}")
-        return (
-            array
-            if array.dtype == object and not fits((wire.alphabet.lo, wire.alphabet.hi))
-            else array.astype(np.int64)
-        )
+        return array.astype(wire.value_dtype)
 
     # ------------------------------------------------------------------------------------------------ other forms
 

@@ -5,13 +5,14 @@ What an operation *means* is in `reference`, which shapes it takes in `shapes`, 
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
 
-from .alphabets import MAX_BITS, Alphabet, IntArray, Levels, bits
+from .alphabets import MAX_BITS, Alphabet, IntArray, Levels, bits, integer_array
 from .errors import MachineError
 
 Pairs = tuple[tuple[int, int], ...]
@@ -28,15 +29,11 @@ def integers(value: object, what: str) -> IntArray:
     MachineError
         If the elements are not integers (floats are refused even when they are whole) or leave int64.
     """
-    array = np.asarray(value)
-    if array.dtype == object and all(type(v) is int for v in array.flat):
-        try:
-            array = array.astype(np.int64)
-        except OverflowError:
-            raise MachineError(f"{what}: constants are limited to 64 bits") from None
-    if not np.issubdtype(array.dtype, np.integer):
-        raise MachineError(f"{what}: integers are due, got {array.dtype}; put the values on an integer grid first")
-    if array.dtype == np.uint64 and array.size and int(array.max()) >= 2**63:
+    try:
+        array = integer_array(value)
+    except ValueError as error:
+        raise MachineError(f"{what}: {error}; put the values on an integer grid first") from None
+    if array.size and bits(int(array.min()), int(array.max())) > 64:
         raise MachineError(f"{what}: constants are limited to 64 bits")
     array = np.array(array, dtype=np.int64, order="C")
     array.flags.writeable = False
@@ -45,7 +42,7 @@ def integers(value: object, what: str) -> IntArray:
 
 def _whole(value: object, what: str, least: int | None = None) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise MachineError(f"{what} must be an integer, got {value!r}")
+        raise MachineError(f"{what} must be an integer, got {reprlib.repr(value)}")
     if bits(int(value), int(value)) > MAX_BITS:
         raise MachineError(f"{what} has more than {MAX_BITS} bits")
     if least is not None and value < least:
@@ -55,13 +52,13 @@ def _whole(value: object, what: str, least: int | None = None) -> int:
 
 def _wholes(value: object, what: str, least: int | None = None) -> tuple[int, ...]:
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
-        raise MachineError(f"{what} must be a sequence of integers, got {value!r}")
+        raise MachineError(f"{what} must be a sequence of integers, got {reprlib.repr(value)}")
     return tuple(_whole(v, what, least) for v in value)
 
 
 def _pairs(value: object, what: str) -> Pairs:
     if not isinstance(value, Sequence) or not all(isinstance(p, Sequence) and len(p) == 2 for p in value):
-        raise MachineError(f"{what} must be a sequence of pairs (before, after), got {value!r}")
+        raise MachineError(f"{what} must be a sequence of pairs (before, after), got {reprlib.repr(value)}")
     return tuple((_whole(a, what, 0), _whole(b, what, 0)) for a, b in value)
 
 
@@ -140,7 +137,7 @@ class Input(Operation):
 
     def check(self) -> None:
         self._set("shape", _shape(self.shape, "input: shape"))
-        self._expect(isinstance(self.alphabet, Alphabet), f"alphabet expected, got {self.alphabet!r}")
+        self._expect(isinstance(self.alphabet, Alphabet), f"alphabet expected, got {reprlib.repr(self.alphabet)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +151,7 @@ class Register(Operation):
 
     def check(self) -> None:
         _shape(self.initial.shape, "register: shape")
-        self._expect(isinstance(self.alphabet, Alphabet), f"alphabet expected, got {self.alphabet!r}")
+        self._expect(isinstance(self.alphabet, Alphabet), f"alphabet expected, got {reprlib.repr(self.alphabet)}")
         self._expect(self.alphabet.contains_all(self.initial), f"the initial value leaves {self.alphabet}")
 
 
@@ -279,7 +276,7 @@ class Embed(Operation):
     table: IntArray = tensor(2)
 
 
-# ---------------------------------------------------------------------------------------------------- element by element
+# ---------------------------------------------------------------------------------------------------- elementwise
 
 
 class _Binary(Operation):
@@ -357,7 +354,9 @@ class Shift(Operation):
     def check(self) -> None:
         self._set("bits", _whole(self.bits, "shift: bits"))
         self._expect(abs(self.bits) < MAX_BITS, f"bits must be below {MAX_BITS}, got {self.bits}")
-        self._expect(self.rounding in ("floor", "half_up"), f"rounding is floor or half_up, got {self.rounding!r}")
+        self._expect(
+            self.rounding in ("floor", "half_up"), f"rounding is floor or half_up, got {reprlib.repr(self.rounding)}"
+        )
         self._expect(self.bits > 0 or self.rounding == "floor", "half_up rounds only when bits > 0")
 
 

@@ -8,17 +8,20 @@ intermediate value in whichever order a back end sums.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import singledispatch
+from functools import reduce, singledispatch
 
 import numpy as np
 
 from . import operations as op
 from .alphabets import Alphabet, IntArray, Levels
-from .reference import apply
+from .reference import apply, batched
+
+Interval = tuple[int, int]
 
 INT64 = (-(2**63), 2**63 - 1)
+DOUBLE = (-(2**53), 2**53)
+"""Sums that stay in here are exact in double precision, in any order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +58,7 @@ class Range:
         """Each element is constant."""
         return cls.of(value, value, 0)
 
-    def hull(self) -> tuple[int, int]:
+    def hull(self) -> Interval:
         """Least and greatest value over all elements."""
         return int(self.lo.min()), int(self.hi.max())
 
@@ -99,16 +102,16 @@ def _compact(array: IntArray) -> IntArray:
     return array
 
 
-def fits(interval: tuple[int, int], within: tuple[int, int] = INT64) -> bool:
+def fits(interval: Interval, within: Interval = INT64) -> bool:
     """Whether the first interval lies inside the second."""
     return within[0] <= interval[0] and interval[1] <= within[1]
 
 
-def _join(*intervals: tuple[int, int]) -> tuple[int, int]:
+def _join(*intervals: Interval) -> Interval:
     return min(lo for lo, _ in intervals), max(hi for _, hi in intervals)
 
 
-def _ends(array: IntArray) -> tuple[int, int]:
+def _ends(array: IntArray) -> Interval:
     return int(array.min()), int(array.max())
 
 
@@ -116,7 +119,7 @@ def _ends(array: IntArray) -> tuple[int, int]:
 
 
 @singledispatch
-def workspace(operation: op.Operation, *xs: Range) -> tuple[int, int]:
+def workspace(operation: op.Operation, *xs: Range) -> Interval:
     """An interval that holds the operands, the result, and every intermediate value in any order of summation.
 
     >>> x = Range.uniform((3,), Levels(0, 10))
@@ -126,10 +129,10 @@ def workspace(operation: op.Operation, *xs: Range) -> tuple[int, int]:
     return _join(*(x.hull() for x in xs))
 
 
-def _terms(weight: IntArray, x: tuple[int, int]) -> tuple[int, int]:
+def _terms(weight: IntArray, x: Interval) -> Interval:
     """Most negative and most positive sum of any terms of one row of `weight` (rows, terms) against values in x."""
     largest = max(map(abs, _ends(weight))) * max(map(abs, x)) * weight.shape[1]
-    weight = weight if largest < 2**63 else weight.astype(object)
+    weight = weight if largest < 2**63 and fits(x) else weight.astype(object)
     down = np.minimum(0, np.minimum(weight * x[0], weight * x[1])).sum(axis=1)
     up = np.maximum(0, np.maximum(weight * x[0], weight * x[1])).sum(axis=1)
     return int(down.min()), int(up.max())
@@ -137,77 +140,82 @@ def _terms(weight: IntArray, x: tuple[int, int]) -> tuple[int, int]:
 
 @workspace.register(op.Affine)
 @workspace.register(op.Conv)
-def _(operation: op.Affine | op.Conv, x: Range) -> tuple[int, int]:
+def _(operation: op.Affine | op.Conv, x: Range) -> Interval:
     low, high = _terms(operation.weight.reshape(len(operation.weight), -1), x.hull())
     bias = _ends(operation.bias)
     return _join(x.hull(), (min(0, bias[0]) + low, max(0, bias[1]) + high), _ends(operation.weight))
 
 
 @workspace.register
-def _(operation: op.Staircase, x: Range) -> tuple[int, int]:
+def _(operation: op.Staircase, x: Range) -> Interval:
     return _join(x.hull(), _ends(operation.thresholds), _ends(operation.values))
 
 
 @workspace.register
-def _(operation: op.Lookup, *xs: Range) -> tuple[int, int]:
+def _(operation: op.Lookup, *xs: Range) -> Interval:
     offsets = [x.hull()[1] - base for x, base in zip(xs, operation.base)]
-    own = [*operation.base, *operation.step, *offsets]
+    own = [0, *operation.base, *operation.step, *offsets]
     return _join(*(x.hull() for x in xs), (min(own), max(own)), _ends(operation.table))
 
 
 @workspace.register
-def _(operation: op.Embed, x: Range) -> tuple[int, int]:
+def _(operation: op.Embed, x: Range) -> Interval:
     return _join(x.hull(), _ends(operation.table))
 
 
 @workspace.register
-def _(operation: op.Add, x: Range, y: Range) -> tuple[int, int]:
+def _(operation: op.Add, x: Range, y: Range) -> Interval:
     (a, b), (c, d) = x.hull(), y.hull()
     return _join((a, b), (c, d), (a + c, b + d))
 
 
 @workspace.register
-def _(operation: op.Sub, x: Range, y: Range) -> tuple[int, int]:
+def _(operation: op.Sub, x: Range, y: Range) -> Interval:
     (a, b), (c, d) = x.hull(), y.hull()
     return _join((a, b), (c, d), (a - d, b - c))
 
 
 @workspace.register
-def _(operation: op.Mul, x: Range, y: Range) -> tuple[int, int]:
+def _(operation: op.Mul, x: Range, y: Range) -> Interval:
     products = [a * b for a in x.hull() for b in y.hull()]
     return _join(x.hull(), y.hull(), (min(products), max(products)))
 
 
 @workspace.register
-def _(operation: op.Neg, x: Range) -> tuple[int, int]:
+def _(operation: op.Neg, x: Range) -> Interval:
     lo, hi = x.hull()
     return _join((lo, hi), (-hi, -lo))
 
 
 @workspace.register
-def _(operation: op.Clamp, x: Range) -> tuple[int, int]:
+def _(operation: op.Clamp, x: Range) -> Interval:
     return _join(x.hull(), (operation.lo, operation.hi))
 
 
 @workspace.register
-def _(operation: op.Shift, x: Range) -> tuple[int, int]:
+def _(operation: op.Shift, x: Range) -> Interval:
     (lo, hi), scale = x.hull(), 2 ** abs(operation.bits)
     if operation.bits <= 0:
         return _join((lo, hi), (lo * scale, hi * scale), (scale, scale))
-    return _join((lo, hi), (scale, hi + scale // 2))
+    return _join((lo, hi), (scale, scale), (hi, hi + scale // 2))
 
 
 @workspace.register
-def _(operation: op.SumPool, x: Range) -> tuple[int, int]:
+def _(operation: op.Argmax, x: Range) -> Interval:
+    return _join(x.hull(), (0, x.lo.shape[operation.axis] - 1))
+
+
+@workspace.register
+def _(operation: op.SumPool, x: Range) -> Interval:
     return _sums(x, math.prod(operation.size))
 
 
 @workspace.register
-def _(operation: op.Sum, x: Range) -> tuple[int, int]:
+def _(operation: op.Sum, x: Range) -> Interval:
     return _sums(x, math.prod(x.lo.shape[axis] for axis in operation.axes))
 
 
-def _sums(x: Range, terms: int) -> tuple[int, int]:
+def _sums(x: Range, terms: int) -> Interval:
     lo, hi = x.hull()
     return _join((lo, hi), (min(0, lo) * terms, max(0, hi) * terms))
 
@@ -223,20 +231,21 @@ def result_range(operation: op.Operation, *xs: Range) -> Range:
     >>> r.levels()
     Levels(lo=-3, hi=3, step=2)
     """
-    if not fits(workspace(operation, *xs)):
-        xs = tuple(Range(x.lo.astype(object), x.hi.astype(object), x.step) for x in xs)
-    return _result(operation, *xs)
+    dtype = np.dtype(np.int64 if fits(workspace(operation, *xs)) else object)
+    # the reference works on batches: here on a batch of one
+    batch = (Range(x.lo.astype(dtype, copy=False)[None], x.hi.astype(dtype, copy=False)[None], x.step) for x in xs)
+    result = _result(operation, *batch)
+    return Range(_only(result.lo), _only(result.hi), result.step)
 
 
-def _at(operation: op.Operation, *ends: IntArray) -> IntArray:
-    """The operation's value on one sample."""
-    return apply(operation, *(end[None] for end in ends))[0]
+def _only(batch: IntArray) -> IntArray:
+    return batch.reshape(batch.shape[1:])
 
 
 @singledispatch
 def _result(operation: op.Operation, *xs: Range) -> Range:
     """The rule for monotone operations that stay on the operands' common grid."""
-    lo, hi = (_at(operation, *ends) for ends in ([x.lo for x in xs], [x.hi for x in xs]))
+    lo, hi = (apply(operation, *ends) for ends in ([x.lo for x in xs], [x.hi for x in xs]))
     return Range.of(lo, hi, math.gcd(*(x.step for x in xs)))
 
 
@@ -244,12 +253,12 @@ def _result(operation: op.Operation, *xs: Range) -> Range:
 @_result.register(op.Max)
 def _(operation: op.Min | op.Max, x: Range, y: Range) -> Range:
     step = math.gcd(x.step, y.step, int(x.lo.flat[0]) - int(y.lo.flat[0]))
-    return Range.of(_at(operation, x.lo, y.lo), _at(operation, x.hi, y.hi), step)
+    return Range.of(apply(operation, x.lo, y.lo), apply(operation, x.hi, y.hi), step)
 
 
 @_result.register
 def _(operation: op.Clamp, x: Range) -> Range:
-    lo, hi = _at(operation, x.lo), _at(operation, x.hi)
+    lo, hi = apply(operation, x.lo), apply(operation, x.hi)
     # an active bound is one more value, which need not be on the operand's grid
     return Range.of(lo, hi, math.gcd(x.step, int(lo.flat[0]) - int(x.lo.flat[0])))
 
@@ -260,9 +269,13 @@ def _(operation: op.Affine | op.Conv, x: Range) -> Range:
     kind, attributes = type(operation), operation.attributes()
     up = kind(**attributes, weight=np.maximum(operation.weight, 0), bias=operation.bias)
     down = kind(**attributes, weight=np.minimum(operation.weight, 0), bias=np.zeros_like(operation.bias))
-    lo = _at(up, x.lo) + _at(down, x.hi)
-    hi = _at(up, x.hi) + _at(down, x.lo)
-    return Range.of(lo, hi, x.step * int(np.gcd.reduce(operation.weight, axis=None)))
+    ends = x.lo, x.hi
+    if x.lo.dtype != object and fits(workspace(operation, x), DOUBLE):
+        ends = x.lo.astype(np.float64), x.hi.astype(np.float64)  # exact here, and many times faster
+    lo = apply(up, ends[0]) + apply(down, ends[1])
+    hi = apply(up, ends[1]) + apply(down, ends[0])
+    dtype = x.lo.dtype
+    return Range.of(lo.astype(dtype), hi.astype(dtype), x.step * int(np.gcd.reduce(operation.weight, axis=None)))
 
 
 @_result.register
@@ -270,35 +283,31 @@ def _(operation: op.Staircase, x: Range) -> Range:
     t, v = operation.thresholds, operation.values
     index = np.arange(v.shape[-1])
     position = op.Staircase(axis=operation.axis, thresholds=t, values=np.broadcast_to(index, v.shape))
-    first, last = _at(position, x.lo), _at(position, x.hi)
-    if operation.per_channel:
-        axis = operation.axis % x.lo.ndim
-        channel = np.arange(len(t)).reshape(-1, *[1] * (x.lo.ndim - 1 - axis))
-        first, last, row = np.broadcast_arrays(first, last, channel)
-    else:
-        v, row = v[None], np.zeros_like(first)
-    return _reached(v, row, first, last)
+    first, last = apply(position, x.lo), apply(position, x.hi)
+    if not operation.per_channel:
+        return _reached(v[None], np.zeros_like(first), first, last)
+    channel = np.arange(len(t)).reshape(-1, *[1] * (x.lo.ndim - 1 - batched(operation.axis, x.lo)))
+    return _reached(v, np.broadcast_to(channel, first.shape), first, last)
 
 
 def _reached(rows: IntArray, row: IntArray, first: IntArray, last: IntArray) -> Range:
     """Range of rows[row, k] over first <= k <= last, element by element."""
-    spans, inverse = np.unique(np.stack([row.ravel(), first.ravel(), last.ravel()]), axis=1, return_inverse=True)
-    lo, hi = np.empty((2, spans.shape[1]), dtype=np.int64)
-    rising = (rows[:, 1:] >= rows[:, :-1]).all(axis=1)
-    divisor, origin = 0, int(rows[spans[0, 0], spans[1, 0]])
-    for k, (r, a, b) in enumerate(spans.T):
-        seen = rows[r, a : b + 1]
-        lo[k], hi[k] = (seen[0], seen[-1]) if rising[r] else (seen.min(), seen.max())
-    for r in np.unique(spans[0]):
-        # one pass per row, not per span: mark what any span reaches
-        marks = np.zeros(rows.shape[1] + 1, dtype=np.int64)
-        mine = spans[:, spans[0] == r]
-        np.add.at(marks, mine[1], 1)
-        np.add.at(marks, mine[2] + 1, -1)
-        values = rows[r][np.cumsum(marks[:-1]) > 0]
-        divisor = math.gcd(divisor, _spread(values), int(values[0]) - origin)
-    inverse = inverse.reshape(row.shape)
-    return Range.of(lo[inverse], hi[inverse], divisor)
+    lo, hi = np.empty((2, *row.shape), dtype=np.int64)
+    least = greatest = rows  # over `width` entries from each place on
+    span, width = last - first + 1, 1
+    while least.shape[1] > 0 and (span >= width).any():
+        # a span is two of these windows, which may overlap
+        mine = (span >= width) & (span < 2 * width)
+        r, a, b = row[mine], first[mine], last[mine] - width + 1
+        lo[mine] = np.minimum(least[r, a], least[r, b])
+        hi[mine] = np.maximum(greatest[r, a], greatest[r, b])
+        least = np.minimum(least[:, :-width], least[:, width:])
+        greatest = np.maximum(greatest[:, :-width], greatest[:, width:])
+        width *= 2
+    spans = np.zeros((len(rows), rows.shape[1] + 1), dtype=np.int64)
+    np.add.at(spans, (row, first), 1)
+    np.add.at(spans, (row, last + 1), -1)
+    return Range.of(lo, hi, _spread(rows[np.cumsum(spans[:, :-1], axis=1) > 0]))
 
 
 @_result.register
@@ -340,28 +349,20 @@ def _(operation: op.Neg, x: Range) -> Range:
 @_result.register
 def _(operation: op.Mul, x: Range, y: Range) -> Range:
     corners = [a * b for a in (x.lo, x.hi) for b in (y.lo, y.hi)]
-    lo, hi = _fold(np.minimum, corners), _fold(np.maximum, corners)
+    lo, hi = reduce(np.minimum, corners), reduce(np.maximum, corners)
     # (a + s i)(c + t j) = ac + at j + cs i + st ij
     step = math.gcd(_content(x.lo) * y.step, _content(y.lo) * x.step, x.step * y.step)
     return Range.of(lo, hi, math.gcd(step, _spread(corners[0])))
 
 
 def _content(array: IntArray) -> int:
-    return (
-        math.gcd(*(int(v) for v in np.unique(array))) if array.dtype == object else int(np.gcd.reduce(array, axis=None))
-    )
-
-
-def _fold(function: np.ufunc, arrays: Iterable[IntArray]) -> IntArray:
-    first, *rest = arrays
-    for array in rest:
-        first = function(first, array)
-    return first
+    """The greatest common divisor of all elements."""
+    return math.gcd(*array.flat) if array.dtype == object else int(np.gcd.reduce(array, axis=None))
 
 
 @_result.register
 def _(operation: op.Shift, x: Range) -> Range:
-    lo, hi = _at(operation, x.lo), _at(operation, x.hi)
+    lo, hi = apply(operation, x.lo), apply(operation, x.hi)
     scale = 2 ** abs(operation.bits)
     if operation.bits <= 0:
         return Range.of(lo, hi, x.step * scale)
@@ -371,11 +372,11 @@ def _(operation: op.Shift, x: Range) -> Range:
 @_result.register(op.SumPool)
 @_result.register(op.Sum)
 def _(operation: op.SumPool | op.Sum, x: Range) -> Range:
-    return Range.of(_at(operation, x.lo), _at(operation, x.hi), x.step)
+    return Range.of(apply(operation, x.lo), apply(operation, x.hi), x.step)
 
 
 @_result.register
 def _(operation: op.Argmax, x: Range) -> Range:
-    axis = operation.axis % x.lo.ndim
+    axis = batched(operation.axis, x.lo)
     shape = x.lo.shape[:axis] + x.lo.shape[axis + 1 :]
     return Range.uniform(shape, Levels(0, x.lo.shape[axis] - 1))

@@ -32,18 +32,24 @@ def evaluate(
         if wire.name not in last_use:
             continue
         if isinstance(wire.operation, op.Input):
-            values[wire.name] = inputs[wire.name]
+            value = inputs[wire.name]
         elif isinstance(wire.operation, op.Register):
-            values[wire.name] = state[wire.name]
+            value = state[wire.name]
         elif isinstance(wire.operation, op.Constant):
-            values[wire.name] = np.broadcast_to(wire.operation.value, (batch, *wire.shape))
+            value = np.broadcast_to(wire.operation.value, (batch, *wire.shape))
         else:
             operands = [values[name].astype(wire.dtype, copy=False) for name in wire.operands]
-            values[wire.name] = apply(wire.operation, *operands)
+            value = apply(wire.operation, *operands)
+        values[wire.name] = value.astype(wire.value_dtype, copy=False)
         for name in {*wire.operands, wire.name}:
             if last_use[name] == wire.name and name not in wanted:
                 del values[name]
     return {name: values[name] for name in wanted}
+
+
+def batched(axis: int, x: IntArray) -> int:
+    """Where a sample's axis stands in a batch `x`."""
+    return axis + x.ndim if axis < 0 else axis + 1
 
 
 @singledispatch
@@ -66,16 +72,15 @@ def affine(operation: op.Affine, x: IntArray) -> IntArray:
 def conv(operation: op.Conv, x: IntArray) -> IntArray:
     """z[o, p] = sum_{i, k} W[o, i, k] x[i, stride p + dilation k - padding] + b[o], zero outside x."""
     groups, (out, width, *kernel) = operation.groups, operation.weight.shape
-    x = np.pad(x, [(0, 0), (0, 0), *operation.padding])
+    x = _pad(x, operation.padding, 0)
     extent = [d * (k - 1) + 1 for d, k in zip(operation.dilation, kernel)]
     sizes = [(n - e) // s + 1 for n, e, s in zip(x.shape[2:], extent, operation.stride)]
-    weight = operation.weight.reshape(groups, out // groups, width, *kernel)
+    weight = operation.weight.reshape(groups, out // groups, width, -1)
     z: IntArray = np.zeros((len(x), groups, out // groups, int(np.prod(sizes))), dtype=x.dtype)
-    for offset in product(*map(range, kernel)):
-        window = tuple(
-            slice(d * k, d * k + s * n, s) for d, k, s, n in zip(operation.dilation, offset, operation.stride, sizes)
-        )
-        z = z + weight[(..., *offset)] @ x[(..., *window)].reshape(len(x), groups, width, -1)
+    for tap, offset in enumerate(product(*map(range, kernel))):
+        spatial = zip(operation.dilation, offset, operation.stride, sizes)
+        window = (slice(None), slice(None), *(slice(d * k, d * k + s * n, s) for d, k, s, n in spatial))
+        z = z + weight[..., tap] @ x[window].reshape(len(x), groups, width, z.shape[-1])
     return z.reshape(len(x), out, *sizes) + operation.bias.reshape(-1, *[1] * len(kernel))
 
 
@@ -84,7 +89,7 @@ def staircase(operation: op.Staircase, z: IntArray) -> IntArray:
     """Y = v[number of j with t_j <= z]."""
     if not operation.per_channel:
         return operation.values[np.searchsorted(operation.thresholds, z, side="right")]
-    axis = operation.axis + (z.ndim if operation.axis < 0 else 1)
+    axis = batched(operation.axis, z)
     channels = np.moveaxis(z, axis, 0)
     rows = zip(operation.thresholds, operation.values, channels)
     return np.moveaxis(np.stack([v[np.searchsorted(t, c, side="right")] for t, v, c in rows]), 0, axis)
@@ -155,19 +160,27 @@ def shift(operation: op.Shift, x: IntArray) -> IntArray:
     return x // 2**operation.bits
 
 
+def _pad(x: IntArray, padding: op.Pairs, value: int) -> IntArray:
+    """`x` with more elements before and after in its last axes (numpy.pad mixes its own scalars into objects)."""
+    pairs = [(0, 0)] * (x.ndim - len(padding)) + list(padding)
+    padded = np.full([a + n + b for n, (a, b) in zip(x.shape, pairs)], value, dtype=x.dtype)
+    padded[tuple(slice(a, a + n) for n, (a, _) in zip(x.shape, pairs))] = x
+    return padded
+
+
 def _windows(x: IntArray, size: tuple[int, ...], stride: tuple[int, ...]) -> IntArray:
     """A view with the windows' elements as further last axes."""
     n = len(size)
-    axes = tuple(range(-n, 0))
-    view = np.lib.stride_tricks.sliding_window_view(x, size, axes)
-    return view[(..., *(slice(None, None, s) for s in stride), *[slice(None)] * n)]
+    view = np.lib.stride_tricks.sliding_window_view(x, size, tuple(range(-n, 0)))
+    steps = [1] * (x.ndim - n) + list(stride)
+    return view[tuple(slice(None, None, s) for s in steps)]
 
 
 @apply.register
 def maxpool(operation: op.MaxPool, x: IntArray) -> IntArray:
     """y[p] = max_k x[stride p + k - padding] over the k that lie inside x."""
-    pad = [(0, 0)] * (x.ndim - len(operation.size)) + list(operation.padding)
-    x = np.pad(x, pad, constant_values=x.min())  # a window is never all padding, so this is never the only maximum
+    # a window is never all padding, so the least element is never the only maximum
+    x = _pad(x, operation.padding, x.min() if x.size else 0)
     windows = _windows(x, operation.size, operation.stride)
     return windows.max(axis=tuple(range(-len(operation.size), 0)))
 
@@ -175,21 +188,20 @@ def maxpool(operation: op.MaxPool, x: IntArray) -> IntArray:
 @apply.register
 def sumpool(operation: op.SumPool, x: IntArray) -> IntArray:
     """y[p] = sum_k x[stride p + k - padding], zero outside x."""
-    x = np.pad(x, [(0, 0)] * (x.ndim - len(operation.size)) + list(operation.padding))
-    windows = _windows(x, operation.size, operation.stride)
+    windows = _windows(_pad(x, operation.padding, 0), operation.size, operation.stride)
     return windows.sum(axis=tuple(range(-len(operation.size), 0)))
 
 
 @apply.register
 def sum_(operation: op.Sum, x: IntArray) -> IntArray:
     """Sum over the named axes."""
-    return x.sum(axis=tuple(axis + (x.ndim if axis < 0 else 1) for axis in operation.axes))
+    return x.sum(axis=tuple(batched(axis, x) for axis in operation.axes))
 
 
 @apply.register
 def argmax(operation: op.Argmax, x: IntArray) -> IntArray:
     """The lowest index whose element is the maximum."""
-    return np.argmax(x, axis=operation.axis + (x.ndim if operation.axis < 0 else 1))
+    return np.argmax(x, axis=batched(operation.axis, x))
 
 
 @apply.register
@@ -201,7 +213,7 @@ def reshape(operation: op.Reshape, x: IntArray) -> IntArray:
 @apply.register
 def concat(operation: op.Concat, *xs: IntArray) -> IntArray:
     """One behind the other."""
-    return np.concatenate(xs, axis=operation.axis + (xs[0].ndim if operation.axis < 0 else 1))
+    return np.concatenate(xs, axis=batched(operation.axis, xs[0]))
 
 
 @apply.register

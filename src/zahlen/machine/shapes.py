@@ -141,7 +141,7 @@ def _(operation: op.Reshape, x: Shape) -> Shape:
 @result_shape.register
 def _(operation: op.Concat, *xs: Shape) -> Shape:
     axis = normal_axis("concat", operation.axis, xs[0])
-    if len({x[:axis] + (0,) + x[axis + 1 :] for x in xs}) != 1 or len({len(x) for x in xs}) != 1:
+    if len({(*x[:axis], 0, *x[axis + 1 :]) for x in xs}) != 1 or len({len(x) for x in xs}) != 1:
         raise ShapeError(f"concat: shapes may differ in axis {operation.axis} only, got {', '.join(map(str, xs))}")
     return (*xs[0][:axis], sum(x[axis] for x in xs), *xs[0][axis + 1 :])
 
@@ -158,6 +158,24 @@ def _(operation: op.Transpose, x: Shape) -> Shape:
     if len(operation.axes) != len(x):
         raise ShapeError(f"transpose: {len(operation.axes)} axes named, the operand has shape {x}")
     return tuple(x[axis] for axis in operation.axes)
+
+
+def padded_size(operation: op.Operation, *shapes: Shape) -> int:
+    """How many elements the first operand has when it is padded; 0 for operations without padding."""
+    if not isinstance(operation, (op.Conv, op.MaxPool, op.SumPool)):
+        return 0
+    n = len(operation.padding)
+    lengths = (length + before + after for length, (before, after) in zip(shapes[0][-n:], operation.padding))
+    return prod(shapes[0][:-n]) * prod(lengths)
+
+
+def products(operation: op.Operation, shape: Shape) -> int:
+    """How many multiply-adds, or comparisons in windows, a result of this shape takes."""
+    if isinstance(operation, (op.Affine, op.Conv)):
+        return prod(shape) * (operation.weight.size // len(operation.weight))
+    if isinstance(operation, (op.MaxPool, op.SumPool)):
+        return prod(shape) * prod(operation.size)
+    return 0
 
 
 def normal_axis(kind: str, axis: int, shape: Shape) -> int:
