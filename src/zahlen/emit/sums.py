@@ -1,0 +1,235 @@
+"""The blocks that sum: affine maps, convolutions, pools and sums over axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from math import prod
+
+from zahlen.machine import Wire
+from zahlen.machine import operations as op
+
+from .blocks import block, operands
+from .integers import CType, literal
+from .products import dot
+from .staircases import Steps, steps
+from .writer import Unit, advance, strides
+
+
+class _Result:
+    """What happens to a finished sum `z`: it is stored, or at once turned into the level that alone is wanted."""
+
+    def __init__(self, unit: Unit, wire: Wire):
+        self.unit, self.wire = unit, wire
+        self.accumulator = unit.layout.accumulator[wire.name]
+        reader = unit.layout.fused.get(wire.name)
+        self.reader = unit.layout.wires[reader] if reader else None
+        self.steps: Steps | None = steps(unit, self.reader, wire) if self.reader else None
+
+    def declare(self) -> None:
+        """What must stand before the loop over channels."""
+        if self.steps:
+            self.steps.declare(self.unit.code)
+
+    def store(self, index: str) -> None:
+        """Use the sum in `z` as element `index`."""
+        if self.steps and self.reader:
+            number = self.unit.layout.number[self.wire.name]
+            self.unit.code.line(f"SEE_ONE({number}, {index}, z);")
+            self.unit.store(self.reader, index, self.steps.level("z"), self.steps.ctype)
+        else:
+            self.unit.store(self.wire, index, "z", self.accumulator)
+
+    def follow(self) -> None:
+        """What must stand at the end of a channel."""
+        if self.steps:
+            self.steps.follow(self.unit.code)
+
+
+@block.register
+def _(operation: op.Affine, unit: Unit, wire: Wire) -> None:
+    (source,) = operands(unit, wire)
+    code, stem, x = unit.code, unit.layout.identifier[wire.name], unit.at(source.name)
+    result = _Result(unit, wire)
+    rows, width = operation.weight.shape
+    terms = dot(unit, stem, operation.weight, source.alphabet, result.accumulator)
+    bias = _bias(unit, wire, operation.bias.any())
+    several = prod(source.shape[:-1]) > 1
+    with ExitStack() as scope:
+        if several:
+            scope.enter_context(code.block())
+            code.line("int32_t k = 0;")
+            scope.enter_context(code.count("n", prod(source.shape[:-1]), row=("0", width)))
+        else:
+            scope.enter_context(code.block())
+        code.line(f"const {terms.ctype} *w = {terms.weights};")
+        result.declare()
+        with code.count("i", rows):
+            code.line(f"{result.accumulator} z = {bias.format('i')};")
+            with code.count("j", width):
+                code.line(*terms.add("z", "w", f"{x}[row + j]" if several else f"{x}[j]"))
+            result.store("k" if several else "i")
+            if several:
+                code.line("k++;")
+            result.follow()
+
+
+def _bias(unit: Unit, wire: Wire, there: bool) -> str:
+    """Where a sum starts, as an expression with the channel's place open."""
+    if not there:
+        return "0"
+    name, _ = unit.table(f"{unit.layout.identifier[wire.name]}_bias", wire.operation.tensors()["bias"])
+    return name + "[{}]"
+
+
+# ---------------------------------------------------------------------------------------------------- windows
+
+
+class _Windows:
+    """Loops over windows of the last one or two axes, and over the elements of one."""
+
+    def __init__(
+        self,
+        unit: Unit,
+        lengths: Sequence[int],
+        counts: Sequence[int],
+        size: Sequence[int],
+        stride: Sequence[int],
+        dilation: Sequence[int],
+        padding: op.Pairs,
+    ):
+        self.code = unit.code
+        names = (("top", "row"), ("left", "col"))[-len(lengths) :]
+        walk = strides(lengths)
+        self.axes = list(zip(names, lengths, counts, size, stride, dilation, (before for before, _ in padding), walk))
+        # whether the first or the last window reaches over the edge
+        self.inside = [
+            *(f"{place} >= 0" for (_, place), *_, before, _ in self.axes if before),
+            *(
+                f"{place} < {length}"
+                for (_, place), length, count, extent, step, spread, before, _ in self.axes
+                if step * (count - 1) - before + spread * (extent - 1) >= length
+            ),
+        ]
+
+    @contextmanager
+    def over(self, start: str) -> Iterator[str]:
+        """Loops over all windows of the plane at offset `start`; yields the offset of a window's first element."""
+        with ExitStack() as loops:
+            for (origin, _), _, count, _, step, _, before, walk in self.axes:
+                at = f"at_{origin}"
+                first = f"{start} - {before * walk}" if before else start
+                head = (
+                    f"for (int32_t {origin} = {-before}, {at} = {first}; {origin} < {step * count - before}; "
+                    f"{advance(origin, step)}, {advance(at, step * walk)})"
+                )
+                loops.enter_context(self.code.block(head))
+                start = at
+            yield start
+
+    @contextmanager
+    def within(self, start: str, always: str = "") -> Iterator[str]:
+        """Loops over a window's elements that lie inside the plane; yields their offset.
+
+        `always` is a further statement of the innermost loop, also where there is no element.
+        """
+        with ExitStack() as loops:
+            for (origin, place), _, _, size, _, spread, _, walk in self.axes:
+                at, end = f"at_{place}", spread * (size - 1) + 1
+                moves = [advance(place, spread), advance(at, spread * walk)]
+                if always and place == "col":
+                    moves.append(always)
+                head = f"for (int32_t {place} = {origin}, {at} = {start}; {place} < {origin} + {end}; "
+                loops.enter_context(self.code.block(f"{head}{', '.join(moves)})"))
+                start = at
+            if self.inside:
+                loops.enter_context(self.code.block(f"if ({' && '.join(self.inside)})"))
+            yield start
+
+
+@block.register
+def _(operation: op.Conv, unit: Unit, wire: Wire) -> None:
+    (source,) = operands(unit, wire)
+    code, stem, x = unit.code, unit.layout.identifier[wire.name], unit.at(source.name)
+    result = _Result(unit, wire)
+    (out, width, *size), groups = operation.weight.shape, operation.groups
+    terms = dot(unit, stem, operation.weight, source.alphabet, result.accumulator)
+    bias = _bias(unit, wire, operation.bias.any())
+    lengths, plane = source.shape[1:], prod(source.shape[1:])
+    windows = _Windows(unit, lengths, wire.shape[1:], size, operation.stride, operation.dilation, operation.padding)
+    with code.block():
+        code.line(f"const {terms.ctype} *filter = {terms.weights};", "int32_t k = 0;")
+        if bias != "0":
+            code.line("int32_t channel = 0;")
+        result.declare()
+        with ExitStack() as loops:
+            if groups > 1:
+                loops.enter_context(code.count("n", groups, group=("0", width * plane)))
+            with code.count("i", out // groups):
+                with windows.over("group" if groups > 1 else "0") as corner:
+                    code.line(
+                        f"const {terms.ctype} *w = filter;", f"{result.accumulator} z = {bias.format('channel')};"
+                    )
+                    with code.count("j", width, plane=(corner, plane)):
+                        _terms(unit, windows, terms.add("z", "w", f"{x}[{{}}]"))
+                    result.store("k")
+                    code.line("k++;")
+                code.line(f"{advance('filter', width * prod(size))};")
+                if bias != "0":
+                    code.line("channel++;")
+                result.follow()
+
+
+def _terms(unit: Unit, windows: _Windows, lines: list[str]) -> None:
+    """Add the products of a window: the weight is walked in the loop's head, since padding has one too."""
+    lines = [line.replace("*w++", "*w") for line in lines]
+    with windows.within("plane", "w++") as at:
+        unit.code.line(*(line.format(at) if "{}" in line else line for line in lines))
+
+
+def _pool(unit: Unit, wire: Wire, first: str, ctype: CType, each: Sequence[str]) -> None:
+    """Fold each window into `z`, which starts as `first`."""
+    (source,) = operands(unit, wire)
+    operation, code = wire.operation, unit.code
+    assert isinstance(operation, (op.MaxPool, op.SumPool))
+    n = len(operation.size)
+    windows = _Windows(
+        unit, source.shape[-n:], wire.shape[-n:], operation.size, operation.stride, (1,) * n, operation.padding
+    )
+    with code.block():
+        code.line("int32_t k = 0;")
+        with code.count("i", prod(source.shape[:-n]), plane=("0", prod(source.shape[-n:]))):
+            with windows.over("plane") as corner:
+                code.line(f"{ctype} z = {first};")
+                with windows.within(corner) as at:
+                    code.line(*(line.format(f"{unit.at(source.name)}[{at}]") for line in each))
+                unit.store(wire, "k++", "z", ctype)
+
+
+@block.register
+def _(operation: op.MaxPool, unit: Unit, wire: Wire) -> None:
+    (source,) = operands(unit, wire)
+    # no element is below the least that is proven, so the first one inside the window takes over
+    least = literal(source.alphabet.lo)
+    _pool(unit, wire, least, unit.layout.ctype[source.name], ["if ({0} > z) {{", "    z = {0};", "}}"])
+
+
+@block.register
+def _(operation: op.SumPool, unit: Unit, wire: Wire) -> None:
+    _pool(unit, wire, "0", unit.layout.accumulator[wire.name], ["z += {0};"])
+
+
+@block.register
+def _(operation: op.Sum, unit: Unit, wire: Wire) -> None:
+    (source,) = operands(unit, wire)
+    code, ctype = unit.code, unit.layout.accumulator[wire.name]
+    axes = list(zip(source.shape, strides(source.shape)))
+    summed = {axis % len(axes) for axis in operation.axes}
+    with code.block():
+        code.line("int32_t k = 0;")
+        with code.nest("i", [a for k, a in enumerate(axes) if k not in summed], "0") as start:
+            with code.block() if start == "0" else code.here():
+                code.line(f"{ctype} z = 0;")
+                with code.nest("j", [a for k, a in enumerate(axes) if k in summed], start) as at:
+                    code.line(f"z += {unit.at(source.name)}[{at}];")
+                unit.store(wire, "k++", "z", ctype)
