@@ -58,7 +58,8 @@ def test_integers(tmp_path: Path) -> None:
     ],
 )
 def test_ways_to_write_the_same(tmp_path: Path, text: str) -> None:
-    assert rows(load(write(tmp_path, text), label="kind")) == VALUES
+    data = load(write(tmp_path, text), label="kind")
+    assert (rows(data), data.features) == (VALUES, ("a", "b"))
 
 
 def test_the_label_may_be_any_column(tmp_path: Path) -> None:
@@ -67,9 +68,9 @@ def test_the_label_may_be_any_column(tmp_path: Path) -> None:
 
 
 def test_quoted_fields_hold_delimiters_and_lines(tmp_path: Path) -> None:
-    text = 'a,"k;i,n\nd"\n1,"x,\n""y"""\n2,z\n3,"x,\n""y"""\n4,z\n'
+    text = 'a,"k;i,n\nd"\n1,"x,\r\n""y"""\n2,z\n3,"x,\r\n""y"""\n4,z\n'
     data = load(write(tmp_path, text), label="k;i,n\nd")
-    assert data.classes == ('x,\n"y"', "z")
+    assert data.classes == ('x,\r\n"y"', "z")
 
 
 @pytest.mark.parametrize(
