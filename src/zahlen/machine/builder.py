@@ -13,7 +13,7 @@ from . import operations as op
 from .alphabets import MAX_BITS, Alphabet, Codes, IntArray, Levels, bits
 from .errors import AlphabetError, MachineError, RangeError, ShapeError, ZahlenError
 from .machine import Machine, Wire
-from .ranges import DOUBLE, Interval, Range, fits, result_range, workspace
+from .ranges import DOUBLE, Interval, fits, result_range, workspace
 from .shapes import Shape, padded_size, products, result_shape
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
@@ -119,11 +119,13 @@ class Builder:
         Raises
         ------
         MachineError
-            If there is no output or input, or a register has no successor.
+            If there is no output, neither an input nor a register, or a register without a successor.
         """
         names = tuple(self._known(output).name for output in outputs)
         if not names or len(set(names)) != len(names):
             raise MachineError("a machine needs at least one output, and none twice")
+        if not any(isinstance(w.operation, (op.Input, op.Register)) for w in self._wires.values()):
+            raise MachineError("a machine needs an input or a register")
         loose = [
             w.name
             for w in self._wires.values()
@@ -154,24 +156,15 @@ class Builder:
         shape = result_shape(operation, *(wire.shape for wire in operands))
         coded = _coded_alphabet(operation, operands)
         ranges = tuple(wire.range for wire in operands)
-        if isinstance(operation, (op.Input, op.Register)):
-            self._charge(operation, shape, (), (0, 0))
-            proven = Range.uniform(shape, operation.alphabet)
-        elif isinstance(operation, op.Constant):
-            proven = Range.exactly(operation.value)
-        else:
-            _check_domain(operation, operands)
-            space = workspace(operation, *ranges)
-            if bits(*space) > MAX_BITS:
-                raise RangeError(
-                    f"{operation.kind} would need {bits(*space)} bits, more than {MAX_BITS}; clamp or shift before"
-                )
-            self._charge(operation, shape, operands, space)
-            proven = result_range(operation, *ranges)
-            return Wire(
-                name, operation, tuple(w.name for w in operands), shape, proven, coded or proven.levels(), space
+        _check_domain(operation, operands)
+        space = workspace(operation, *ranges)
+        if bits(*space) > MAX_BITS:
+            raise RangeError(
+                f"{operation.kind} would need {bits(*space)} bits, more than {MAX_BITS}; clamp or shift before"
             )
-        return Wire(name, operation, (), shape, proven, coded or proven.levels(), proven.hull())
+        self._charge(operation, shape, operands, space)
+        proven = result_range(operation, *ranges)
+        return Wire(name, operation, tuple(w.name for w in operands), shape, proven, coded or proven.levels(), space)
 
     def _charge(self, operation: op.Operation, shape: Shape, operands: tuple[Wire, ...], space: Interval) -> None:
         """Count what a range proof will take before it is made, so that a small lie cannot cost much."""

@@ -16,6 +16,7 @@ import numpy as np
 from . import operations as op
 from .alphabets import Alphabet, IntArray, Levels
 from .reference import apply, batched
+from .shapes import result_shape
 
 Interval = tuple[int, int]
 
@@ -129,6 +130,17 @@ def workspace(operation: op.Operation, *xs: Range) -> Interval:
     return _join(*(x.hull() for x in xs))
 
 
+@workspace.register(op.Input)
+@workspace.register(op.Register)
+def _(operation: op.Input | op.Register) -> Interval:
+    return operation.alphabet.lo, operation.alphabet.hi
+
+
+@workspace.register
+def _(operation: op.Constant) -> Interval:
+    return _ends(operation.value)
+
+
 def _terms(weight: IntArray, x: Interval) -> Interval:
     """Most negative and most positive sum of any terms of one row of `weight` (rows, terms) against values in x."""
     largest = max(map(abs, _ends(weight))) * max(map(abs, x)) * weight.shape[1]
@@ -231,6 +243,10 @@ def result_range(operation: op.Operation, *xs: Range) -> Range:
     >>> r.levels()
     Levels(lo=-3, hi=3, step=2)
     """
+    if isinstance(operation, (op.Input, op.Register)):
+        return Range.uniform(result_shape(operation), operation.alphabet)
+    if isinstance(operation, op.Constant):
+        return Range.exactly(operation.value)
     dtype = np.dtype(np.int64 if fits(workspace(operation, *xs)) else object)
     # the reference works on batches: here on a batch of one
     batch = (Range(x.lo.astype(dtype, copy=False)[None], x.hi.astype(dtype, copy=False)[None], x.step) for x in xs)
