@@ -8,7 +8,7 @@ from math import prod
 from zahlen.machine import Wire
 from zahlen.machine import operations as op
 
-from .integers import INT32, less, literal
+from .integers import INT32, less, literal, working
 from .products import product, quotient, row_offset
 from .staircases import steps
 from .writer import Unit, strides
@@ -25,7 +25,7 @@ def operands(unit: Unit, wire: Wire) -> list[Wire]:
     return [unit.layout.wires[name] for name in wire.operands]
 
 
-# ---------------------------------------------------------------------------------------------------- element by element
+# ------------------------------------------------------------------------------------------- element by element
 
 
 def _elementwise(unit: Unit, wire: Wire, expression: str) -> None:
@@ -111,8 +111,9 @@ def _need_shift(unit: Unit, direction: str, bits: int) -> None:
 @block.register
 def _(operation: op.Staircase, unit: Unit, wire: Wire) -> None:
     (source,) = operands(unit, wire)
-    staircase, code = steps(unit, wire, source), unit.code
-    z = f"const {unit.layout.accumulator[source.name]} z = {unit.at(source.name)}"
+    held = working((source.alphabet.lo, source.alphabet.hi))
+    staircase, code = steps(unit, wire, source, held), unit.code
+    z = f"const {held} z = {unit.at(source.name)}"
     if not staircase.per_channel:
         with code.count("i", wire.size):
             code.line(f"{z}[i];")
@@ -174,7 +175,7 @@ def _(operation: op.Argmax, unit: Unit, wire: Wire) -> None:
     x, ctype = unit.at(source.name), unit.layout.ctype[source.name]
     with code.block():
         code.line("int32_t k = 0;")
-        with code.nest("i", axes, "0") as start, code.block() if start == "0" else code.here():
+        with code.nest("i", axes, "0") as start:
             code.line(f"{ctype} best = {x}[{start}];", "int32_t index = 0;")
             with code.count("j", count, at=(start, stride)), code.block(f"if ({x}[at] > best)"):
                 code.line(f"best = {x}[at];", "index = j;")

@@ -246,7 +246,7 @@ def _described(wire: Wire, parameter: str) -> str:
 
 
 def _result(layout: Layout, wire: str) -> str:
-    return layout.copied.get(wire) or layout.parameter[wire]
+    return layout.copied[wire] if wire in layout.copied else layout.parameter[wire]
 
 
 def _signature(layout: Layout) -> str:
@@ -360,13 +360,8 @@ def _finish(unit: Unit) -> None:
     if layout.successors():
         code.line("// the state of the next step")
     for register, place in layout.held.items():
-        _copy(
-            unit,
-            place,
-            register,
-            layout.place[layout.machine.successors[register]],
-            layout.machine.successors[register],
-        )
+        successor = layout.machine.successors[register]
+        _copy(unit, place, register, layout.place[successor], successor)
     for register, successor in layout.successors().items():
         if register in layout.held:
             _copy(unit, layout.place[register], register, layout.held[register], register)

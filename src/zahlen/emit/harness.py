@@ -24,7 +24,7 @@ from zahlen.machine import EmitError, InputError, IntArray, Machine, ToolError, 
 
 from . import c
 from .driver import Record, driver
-from .layout import Layout
+from .layout import Layout, check_name
 
 FLAGS = ("-std=c99", "-O3")
 CHUNK_BYTES = 1 << 24
@@ -201,7 +201,7 @@ def several(
     """Several machines by name in one program, as `compiled`: one run of the compiler serves all."""
     compiler, emulator = _tool(cc), _runner(runner)
     folder = _Scratch(directory)
-    records = {name: Record(Layout(machine, c.check_name(name))) for name, machine in machines.items()}
+    records = {name: Record(Layout(machine, check_name(name))) for name, machine in machines.items()}
     for name, machine in machines.items():
         c.write(machine, folder.path, name=name, multiply=multiply, vectors=0)
     main, program = folder.path / "harness.c", folder.path / "harness"
@@ -262,7 +262,8 @@ def _exchange(command: Sequence[str], given: Iterator[bytes], sizes: Sequence[in
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints)
         except OSError as error:
             raise ToolError(f"{command[0]}: {error.strerror}") from None
-        assert process.stdin and process.stdout
+        assert process.stdin is not None
+        assert process.stdout is not None
         feeder = threading.Thread(target=_feed, args=(process.stdin, given), daemon=True)
         feeder.start()
         try:

@@ -81,9 +81,11 @@ def literal(value: int) -> str:
 def less(expression: str, base: int) -> str:
     """``expression - base`` as one would write it.
 
-    >>> less("z", -3), less("z", 0), less("z", 3)
-    ('z + 3', 'z', 'z - 3')
+    >>> less("z", -3), less("z", 0), less("z", 3), less("0", 3)
+    ('z + 3', 'z', 'z - 3', '-3')
     """
+    if expression == "0":
+        return str(-base)
     if base == 0:
         return expression
     if base == INT64.lo:
@@ -92,9 +94,9 @@ def less(expression: str, base: int) -> str:
 
 
 def table_lines(name: str, ctype: CType, values: IntArray) -> list[str]:
-    """The definition of a constant array, row-major, as many numbers to a line as fit.
+    r"""The definition of a constant array, row-major, as many numbers to a line as fit.
 
-    >>> print("\\n".join(table_lines("t", INT32, np.array([[1, -2], [3, 4]]))))
+    >>> print("\n".join(table_lines("t", INT32, np.array([[1, -2], [3, 4]]))))
     static const int32_t t[4] = {
         1, -2, 3, 4,
     };
@@ -106,7 +108,7 @@ def table_lines(name: str, ctype: CType, values: IntArray) -> list[str]:
 
 
 def log2(value: int) -> int | None:
-    """K if the value is 2^k.
+    """The exponent k of 2^k, or None for what is no power of two.
 
     >>> log2(8), log2(1), log2(6)
     (3, 0, None)

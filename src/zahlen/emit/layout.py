@@ -11,107 +11,23 @@ from zahlen.machine import operations as op
 from .integers import INT64, CType, smallest, working
 
 KEYWORDS = frozenset(
-    [
-        "auto",
-        "break",
-        "case",
-        "char",
-        "const",
-        "continue",
-        "default",
-        "do",
-        "double",
-        "else",
-        "enum",
-        "extern",
-        "float",
-        "for",
-        "goto",
-        "if",
-        "inline",
-        "int",
-        "long",
-        "register",
-        "restrict",
-        "return",
-        "short",
-        "signed",
-        "sizeof",
-        "static",
-        "struct",
-        "switch",
-        "typedef",
-        "union",
-        "unsigned",
-        "void",
-        "volatile",
-        "while",
-        "asm",
-        "typeof",
-        "linux",
-        "unix",
-        "main",
-        "memcpy",
-        "memset",
-        "printf",
-        "stdin",
-        "stdout",
-        "stderr",
-        "errno",
-        "alignas",
-        "alignof",
-        "bool",
-        "catch",
-        "class",
-        "constexpr",
-        "delete",
-        "false",
-        "friend",
-        "namespace",
-        "new",
-        "nullptr",
-        "operator",
-        "private",
-        "protected",
-        "public",
-        "template",
-        "this",
-        "throw",
-        "true",
-        "try",
-        "using",
-        "virtual",
-        "wchar_t",
-    ]
+    re.findall(
+        r"\w+",
+        """auto break case char const continue default do double else enum extern float for goto if inline int long
+        register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
+        asm typeof linux unix main memcpy memset printf stdin stdout stderr errno
+        alignas alignof bool catch class constexpr delete false friend namespace new nullptr operator private protected
+        public template this throw true try using virtual wchar_t""",
+    )
 )
+"""Words of C and C++ and of the libraries in use that no wire's array may be called."""
+
 LOCALS = frozenset(
-    [
-        "at",
-        "best",
-        "bottom",
-        "channel",
-        "col",
-        "filter",
-        "group",
-        "kernel",
-        "left",
-        "n",
-        "p",
-        "plane",
-        "q",
-        "quarter",
-        "row",
-        "s",
-        "sample",
-        "state",
-        "t",
-        "times",
-        "top",
-        "v",
-        "w",
-        "work",
-        "z",
-    ]
+    re.findall(
+        r"\w+",
+        """at best channel col filter group half first index left n p plane q quarter rest row s seen state sum t times
+        top v w work wrong z""",
+    )
 )
 """Names of the emitted program's own variables and functions; a wire of such a name gets another one."""
 
@@ -162,7 +78,9 @@ class Layout:
         self.identifier = {wire: self.claim(wire) for wire in self.wires}
         self.fused = {z: y for z, y in map(self._fusion, self.wires.values()) if z}
         self.root = self._roots()
-        self.parameter, self.copied, self.place = {}, {}, {}
+        self.parameter: dict[str, str] = {}
+        self.copied: dict[str, str] = {}
+        self.place: dict[str, str] = {}
         self.held = self._held()
         self._place_fixed()
         self._place_outputs()
@@ -234,6 +152,10 @@ class Layout:
                 wire.name not in self.alive and self.root[wire.name] == wire.name
             ):
                 self.place[wire.name] = identifier
+
+    def _only_traced(self, wire: Wire) -> bool:
+        """Whether a wire has an array of its own that exists only under trace."""
+        return wire.name not in self.alive and self.root[wire.name] == wire.name
 
     def _place_outputs(self) -> None:
         for wire in self.machine.outputs:

@@ -15,7 +15,7 @@ import numpy as np
 
 from zahlen.machine import Alphabet, IntArray
 
-from .integers import CType, distinct, less, log2, smallest_of
+from .integers import INT32, CType, distinct, less, log2, smallest_of
 from .writer import Unit
 
 PRODUCTS = 2048
@@ -61,7 +61,8 @@ def dot(unit: Unit, stem: str, weight: IntArray, x: Alphabet, accumulator: CType
         products, _ = unit.table(
             f"{stem}_products", grid[:, None] * levels.values, f"each weight times {x}, {levels.row} to a row"
         )
-        return Dot(codes, ctype, lambda z, w, e: [f"{z} += {levels.entry(products, f'(int32_t)*{w}++', e)};"])
+        cast = "(int32_t)" if x.lo else ""  # where int has 16 bits, so has a sum of two of them
+        return Dot(codes, ctype, lambda z, w, e: [f"{z} += {levels.entry(products, f'(int32_t)*{w}++', cast + e)};"])
     name, ctype = unit.table(f"{stem}_weight", weight)
     function = times(unit, _ends(weight), (x.lo, x.hi), accumulator)
     return Dot(name, ctype, lambda z, w, e: [f"{z} += {function}(*{w}++, {e});"])
@@ -123,7 +124,7 @@ def _index_levels(x: Alphabet) -> _Levels | None:
     shift = log2(x.step)
     step = x.step if shift is not None else 1
     count = (x.hi - x.lo) // step + 1
-    if count > PRODUCTS or max(abs(x.lo), abs(x.hi)) >= 2**31:
+    if count > PRODUCTS or not INT32.holds(min(x.lo, -x.lo), x.hi - x.lo):
         return None
     row = 1 << (count - 1).bit_length()
     # the columns that only fill up a row are never read
@@ -155,8 +156,8 @@ def _need_times(unit: Unit, largest: int) -> None:
     unit.part(
         "times",
         [
-            "// a b = quarter[|a + b|] - quarter[|a - b|]: a + b and a - b are both even or both odd, so the parts that",
-            "// the two floors cut off are equal. No multiplication.",
+            "// a b = quarter[|a + b|] - quarter[|a - b|]: a + b and a - b are both even or both odd, so what the two",
+            "// floors cut off is equal. No multiplication.",
             "static int32_t times(int32_t a, int32_t b) {",
             "    const int32_t p = a + b, q = a - b;",
             "    return (int32_t)quarter[p < 0 ? -p : p] - (int32_t)quarter[q < 0 ? -q : q];",
@@ -211,7 +212,7 @@ def quotient(unit: Unit, dividend: str, step: int, accumulator: CType) -> str:
 
 def _division(bits: int) -> list[str]:
     return [
-        "// n / d by shift and subtract, for n >= 0 and d > 0: compilers make a division by a constant a multiplication.",
+        "// n / d for n >= 0 and d > 0 by shift and subtract: a compiler makes of n / 3 a multiplication.",
         f"static int{bits}_t divide_{bits}(int{bits}_t n, int{bits}_t d) {{",
         f"    int{bits}_t quotient = 0, rest = 0;",
         f"    for (int32_t i = {bits - 2}; i >= 0; i--) {{",

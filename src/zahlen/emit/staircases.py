@@ -54,8 +54,8 @@ class Steps:
         return self.expression.format(z=z)
 
 
-def steps(unit: Unit, wire: Wire, source: Wire) -> Steps:
-    """The cheapest exact form of a staircase over the proven range of its operand."""
+def steps(unit: Unit, wire: Wire, source: Wire, held: CType) -> Steps:
+    """The cheapest exact form of a staircase over the proven range of its operand, which is in a variable of `held`."""
     operation = wire.operation
     assert isinstance(operation, op.Staircase)
     lo, hi = source.alphabet.lo, source.alphabet.hi
@@ -71,7 +71,8 @@ def steps(unit: Unit, wire: Wire, source: Wire) -> Steps:
         below, above = map(literal, values.ravel().tolist())
         choice = f"{{z}} >= {literal(int(thresholds[0, 0]))} ? {above} : {below}"
         return Steps(choice, working(_ends(values)))
-    return _search(unit, wire, thresholds, values, working((lo, hi), _ends(thresholds)))
+    compared = working((lo, hi), _ends(thresholds))
+    return _search(unit, wire, thresholds, values, compared, held)
 
 
 def _reachable(thresholds: IntArray, lo: int, hi: int) -> IntArray:
@@ -91,17 +92,15 @@ def _ends(array: IntArray) -> tuple[int, int]:
 def _direct(unit: Unit, wire: Wire, thresholds: IntArray, values: IntArray, lo: int, hi: int) -> Steps:
     z = np.array(range(lo, hi + 1), dtype=np.int64)
     rows = max(len(thresholds), len(values))
-    pairs = zip(
-        np.broadcast_to(thresholds, (rows, thresholds.shape[1])), np.broadcast_to(values, (rows, values.shape[1]))
-    )
-    levels = np.stack([v[np.searchsorted(t, z, side="right")] for t, v in pairs])
+    t, v = (np.broadcast_to(a, (rows, a.shape[1])) for a in (thresholds, values))
+    levels = np.stack([v[k][np.searchsorted(t[k], z, side="right")] for k in range(rows)])
     name, ctype = unit.table(f"{unit.layout.identifier[wire.name]}_level", levels, f"the level of each of {lo}..{hi}")
     if rows == 1:
         return Steps(f"{name}[{less('{z}', lo)}]", ctype)
     return Steps(f"v[{less('{z}', lo)}]", ctype, {"v": (ctype.name, name, len(z))})
 
 
-def _search(unit: Unit, wire: Wire, thresholds: IntArray, values: IntArray, compared: CType) -> Steps:
+def _search(unit: Unit, wire: Wire, thresholds: IntArray, values: IntArray, compared: CType, held: CType) -> Steps:
     stem = unit.layout.identifier[wire.name]
     t, t_type = unit.table(f"{stem}_threshold", thresholds)
     v, v_type = unit.table(f"{stem}_value", values)
@@ -113,7 +112,8 @@ def _search(unit: Unit, wire: Wire, thresholds: IntArray, values: IntArray, comp
     if len(values) > 1:
         walked["v"] = (v_type.name, v, values.shape[1])
     array, first = ("v" if "v" in walked else v), ("t" if "t" in walked else t)
-    return Steps(f"{array}[{count}({first}, {thresholds.shape[1]}, {{z}})]", v_type, walked)
+    z = "{z}" if held.width <= compared.width else f"({compared}){{z}}"
+    return Steps(f"{array}[{count}({first}, {thresholds.shape[1]}, {z})]", v_type, walked)
 
 
 def _counting(name: str, t: CType, z: CType) -> list[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from math import prod
 
 from zahlen.machine import Wire
 from zahlen.machine import operations as op
 
 from .blocks import block, operands
-from .integers import CType, literal
+from .integers import CType, less, literal
 from .products import dot
 from .staircases import Steps, steps
 from .writer import Unit, advance, strides
@@ -24,7 +25,7 @@ class _Result:
         self.accumulator = unit.layout.accumulator[wire.name]
         reader = unit.layout.fused.get(wire.name)
         self.reader = unit.layout.wires[reader] if reader else None
-        self.steps: Steps | None = steps(unit, self.reader, wire) if self.reader else None
+        self.steps: Steps | None = steps(unit, self.reader, wire, self.accumulator) if self.reader else None
 
     def declare(self) -> None:
         """What must stand before the loop over channels."""
@@ -53,7 +54,7 @@ def _(operation: op.Affine, unit: Unit, wire: Wire) -> None:
     result = _Result(unit, wire)
     rows, width = operation.weight.shape
     terms = dot(unit, stem, operation.weight, source.alphabet, result.accumulator)
-    bias = _bias(unit, wire, operation.bias.any())
+    bias = _bias(unit, wire, bool(operation.bias.any()))
     several = prod(source.shape[:-1]) > 1
     with ExitStack() as scope:
         if several:
@@ -85,45 +86,54 @@ def _bias(unit: Unit, wire: Wire, there: bool) -> str:
 # ---------------------------------------------------------------------------------------------------- windows
 
 
-class _Windows:
-    """Loops over windows of the last one or two axes, and over the elements of one."""
+@dataclass(frozen=True)
+class _Axis:
+    """One spatial axis: `origin` walks over windows, `place` over the elements of one; `walk` is a step in memory."""
 
-    def __init__(
-        self,
-        unit: Unit,
-        lengths: Sequence[int],
-        counts: Sequence[int],
-        size: Sequence[int],
-        stride: Sequence[int],
-        dilation: Sequence[int],
-        padding: op.Pairs,
-    ):
+    origin: str
+    place: str
+    length: int
+    windows: int
+    size: int
+    stride: int
+    dilation: int
+    before: int
+    walk: int
+
+    @property
+    def outside(self) -> list[str]:
+        """The conditions under which an element is inside, as far as some window reaches over the edge."""
+        last = self.stride * (self.windows - 1) - self.before + self.dilation * (self.size - 1)
+        below = [f"{self.place} >= 0"] if self.before else []
+        return below + ([f"{self.place} < {self.length}"] if last >= self.length else [])
+
+
+class _Windows:
+    """Loops over windows of the last one or two axes of `source`, and over the elements of one."""
+
+    def __init__(self, unit: Unit, source: Wire, wire: Wire, size: Sequence[int], dilation: Sequence[int]):
+        operation, n = wire.operation, len(size)
+        assert isinstance(operation, (op.Conv, op.MaxPool, op.SumPool))
         self.code = unit.code
-        names = (("top", "row"), ("left", "col"))[-len(lengths) :]
-        walk = strides(lengths)
-        self.axes = list(zip(names, lengths, counts, size, stride, dilation, (before for before, _ in padding), walk))
-        # whether the first or the last window reaches over the edge
-        self.inside = [
-            *(f"{place} >= 0" for (_, place), *_, before, _ in self.axes if before),
-            *(
-                f"{place} < {length}"
-                for (_, place), length, count, extent, step, spread, before, _ in self.axes
-                if step * (count - 1) - before + spread * (extent - 1) >= length
-            ),
-        ]
+        names = (("top", "row"), ("left", "col"))[-n:]
+        before = [pair[0] for pair in operation.padding]
+        lengths = source.shape[-n:]
+        columns = (lengths, wire.shape[-n:], size, operation.stride, dilation, before, strides(lengths))
+        self.axes = [_Axis(*name, *numbers) for name, *numbers in zip(names, *columns)]
+        self.inside = " && ".join(condition for axis in self.axes for condition in axis.outside)
 
     @contextmanager
     def over(self, start: str) -> Iterator[str]:
         """Loops over all windows of the plane at offset `start`; yields the offset of a window's first element."""
         with ExitStack() as loops:
-            for (origin, _), _, count, _, step, _, before, walk in self.axes:
-                at = f"at_{origin}"
-                first = f"{start} - {before * walk}" if before else start
-                head = (
-                    f"for (int32_t {origin} = {-before}, {at} = {first}; {origin} < {step * count - before}; "
-                    f"{advance(origin, step)}, {advance(at, step * walk)})"
+            for axis in self.axes:
+                name, at = axis.origin, f"at_{axis.origin}"
+                first = less(start, axis.before * axis.walk)
+                end = axis.stride * axis.windows - axis.before
+                moves = f"{advance(name, axis.stride)}, {advance(at, axis.stride * axis.walk)}"
+                loops.enter_context(
+                    self.code.block(f"for (int32_t {name} = {-axis.before}, {at} = {first}; {name} < {end}; {moves})")
                 )
-                loops.enter_context(self.code.block(head))
                 start = at
             yield start
 
@@ -134,16 +144,16 @@ class _Windows:
         `always` is a further statement of the innermost loop, also where there is no element.
         """
         with ExitStack() as loops:
-            for (origin, place), _, _, size, _, spread, _, walk in self.axes:
-                at, end = f"at_{place}", spread * (size - 1) + 1
-                moves = [advance(place, spread), advance(at, spread * walk)]
-                if always and place == "col":
+            for axis in self.axes:
+                name, at, end = axis.place, f"at_{axis.place}", axis.dilation * (axis.size - 1) + 1
+                moves = [advance(name, axis.dilation), advance(at, axis.dilation * axis.walk)]
+                if always and axis is self.axes[-1]:
                     moves.append(always)
-                head = f"for (int32_t {place} = {origin}, {at} = {start}; {place} < {origin} + {end}; "
+                head = f"for (int32_t {name} = {axis.origin}, {at} = {start}; {name} < {axis.origin} + {end}; "
                 loops.enter_context(self.code.block(f"{head}{', '.join(moves)})"))
                 start = at
             if self.inside:
-                loops.enter_context(self.code.block(f"if ({' && '.join(self.inside)})"))
+                loops.enter_context(self.code.block(f"if ({self.inside})"))
             yield start
 
 
@@ -154,9 +164,9 @@ def _(operation: op.Conv, unit: Unit, wire: Wire) -> None:
     result = _Result(unit, wire)
     (out, width, *size), groups = operation.weight.shape, operation.groups
     terms = dot(unit, stem, operation.weight, source.alphabet, result.accumulator)
-    bias = _bias(unit, wire, operation.bias.any())
-    lengths, plane = source.shape[1:], prod(source.shape[1:])
-    windows = _Windows(unit, lengths, wire.shape[1:], size, operation.stride, operation.dilation, operation.padding)
+    bias = _bias(unit, wire, bool(operation.bias.any()))
+    plane = prod(source.shape[1:])
+    windows = _Windows(unit, source, wire, size, operation.dilation)
     with code.block():
         code.line(f"const {terms.ctype} *filter = {terms.weights};", "int32_t k = 0;")
         if bias != "0":
@@ -193,17 +203,15 @@ def _pool(unit: Unit, wire: Wire, first: str, ctype: CType, each: Sequence[str])
     operation, code = wire.operation, unit.code
     assert isinstance(operation, (op.MaxPool, op.SumPool))
     n = len(operation.size)
-    windows = _Windows(
-        unit, source.shape[-n:], wire.shape[-n:], operation.size, operation.stride, (1,) * n, operation.padding
-    )
+    windows = _Windows(unit, source, wire, operation.size, (1,) * n)
     with code.block():
         code.line("int32_t k = 0;")
-        with code.count("i", prod(source.shape[:-n]), plane=("0", prod(source.shape[-n:]))):
-            with windows.over("plane") as corner:
-                code.line(f"{ctype} z = {first};")
-                with windows.within(corner) as at:
-                    code.line(*(line.format(f"{unit.at(source.name)}[{at}]") for line in each))
-                unit.store(wire, "k++", "z", ctype)
+        planes = code.count("i", prod(source.shape[:-n]), plane=("0", prod(source.shape[-n:])))
+        with planes, windows.over("plane") as corner:
+            code.line(f"{ctype} z = {first};")
+            with windows.within(corner) as at:
+                code.line(*(line.format(f"{unit.at(source.name)}[{at}]") for line in each))
+            unit.store(wire, "k++", "z", ctype)
 
 
 @block.register
@@ -228,8 +236,7 @@ def _(operation: op.Sum, unit: Unit, wire: Wire) -> None:
     with code.block():
         code.line("int32_t k = 0;")
         with code.nest("i", [a for k, a in enumerate(axes) if k not in summed], "0") as start:
-            with code.block() if start == "0" else code.here():
-                code.line(f"{ctype} z = 0;")
-                with code.nest("j", [a for k, a in enumerate(axes) if k in summed], start) as at:
-                    code.line(f"z += {unit.at(source.name)}[{at}];")
-                unit.store(wire, "k++", "z", ctype)
+            code.line(f"{ctype} z = 0;")
+            with code.nest("j", [a for k, a in enumerate(axes) if k in summed], start) as at:
+                code.line(f"z += {unit.at(source.name)}[{at}];")
+            unit.store(wire, "k++", "z", ctype)

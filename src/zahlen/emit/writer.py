@@ -38,11 +38,6 @@ class Code:
         self.line("}")
 
     @contextmanager
-    def here(self) -> Iterator[None]:
-        """No braces: for what stands in a loop's body already."""
-        yield
-
-    @contextmanager
     def count(self, variable: str, count: int, **walks: tuple[str, int]) -> Iterator[None]:
         """A loop of `count` rounds; `walks` are further variables, each with its start and its stride.
 
