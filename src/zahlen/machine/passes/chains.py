@@ -101,7 +101,9 @@ def fold_offsets(machine: Machine) -> Machine:
         if readers and len(nodes_left) == len(readers):
             program.update(zip((reader.name for reader in readers), nodes_left))
             del program[wire.name]
-    return drop_unused(rebuilt(machine, program))
+    folded = rebuilt(machine, program)
+    # the constant goes with its last reader
+    return machine if folded is machine else drop_unused(folded)
 
 
 def _offset(machine: Machine, wire: Wire) -> tuple[str, IntArray] | None:
