@@ -209,7 +209,7 @@ def _(operation: op.Shift, x: Range) -> Interval:
     (lo, hi), scale = x.hull(), 2 ** abs(operation.bits)
     if operation.bits <= 0:
         return _join((lo, hi), (lo * scale, hi * scale), (scale, scale))
-    return _join((lo, hi), (scale, scale), (hi, hi + scale // 2))
+    return _join((lo, hi), (scale, scale), (hi, hi + scale // 2), (lo // scale, (hi + scale // 2) // scale))
 
 
 @workspace.register
