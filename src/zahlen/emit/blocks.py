@@ -113,11 +113,11 @@ def _(operation: op.Staircase, unit: Unit, wire: Wire) -> None:
     (source,) = operands(unit, wire)
     held = working((source.alphabet.lo, source.alphabet.hi))
     staircase, code = steps(unit, wire, source, held), unit.code
-    z = f"const {held} z = {unit.at(source.name)}"
+    value = f"const {held} value = {unit.at(source.name)}"
     if not staircase.per_channel:
         with code.count("i", wire.size):
-            code.line(f"{z}[i];")
-            unit.store(wire, "i", staircase.level("z"), staircase.ctype)
+            code.line(f"{value}[i];")
+            unit.store(wire, "i", staircase.level("value"), staircase.ctype)
         return
     axis = operation.axis % len(wire.shape)
     outer, inner = prod(wire.shape[:axis]), prod(wire.shape[axis + 1 :])
@@ -127,8 +127,8 @@ def _(operation: op.Staircase, unit: Unit, wire: Wire) -> None:
             staircase.declare(code)
             with code.count("channel", wire.shape[axis]):
                 with code.count("j", inner):
-                    code.line(f"{z}[k];")
-                    unit.store(wire, "k", staircase.level("z"), staircase.ctype)
+                    code.line(f"{value}[k];")
+                    unit.store(wire, "k", staircase.level("value"), staircase.ctype)
                     code.line("k++;")
                 staircase.follow(code)
 

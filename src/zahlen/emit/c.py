@@ -4,7 +4,7 @@ The program computes exactly what the machine's reference does. It needs ``<stdi
 point, no heap, and leaves nothing to the compiler's choice: no shift of a negative number, no overflow (every
 accumulator is as wide as the proven range asks for), no dependence on the byte order or on the width of int.
 
-Three macros change what is compiled: ``<NAME>_SELFTEST`` adds a main() that replays recorded vectors;
+Two macros change what is compiled: ``<NAME>_SELFTEST`` adds a main() that replays recorded vectors;
 ``<NAME>_TRACE`` calls ``<name>_trace(wire, index, value)``, which the user defines, for every element of every wire.
 """
 

@@ -15,7 +15,7 @@ KEYWORDS = frozenset(
         r"\w+",
         """auto break case char const continue default do double else enum extern float for goto if inline int long
         register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
-        asm typeof linux unix main memcpy memset printf stdin stdout stderr errno
+        asm typeof linux unix main memcpy memset printf stdin stdout stderr errno string stdint stdio stdlib
         alignas alignof bool catch class constexpr delete false friend namespace new nullptr operator private protected
         public template this throw true try using virtual wchar_t""",
     )
@@ -26,7 +26,7 @@ LOCALS = frozenset(
     re.findall(
         r"\w+",
         """at best channel col filter group half first index left n p plane q quarter rest row s seen state sum t times
-        top v w work wrong z""",
+        top v value w work wrong""",
     )
 )
 """Names of the emitted program's own variables and functions; a wire of such a name gets another one."""

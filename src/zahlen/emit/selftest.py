@@ -61,29 +61,31 @@ def selftest(layout: Layout, vectors: Vectors) -> list[str]:
     count = len(next(iter(outputs.values())))
     sizes = {wire: machine.wires[wire].size for wire in (*inputs, *outputs)}
     code.line(f"#ifdef {name.upper()}_SELFTEST", "#include <stdio.h>", "")
+    names: dict[tuple[str, str], str] = {}
     for prefix, arrays in (("given", inputs), ("expected", outputs)):
         for wire, values in arrays.items():
-            code.line(*table_lines(f"{prefix}_{wire}", layout.ctype[wire], values), "")
+            names[prefix, wire] = layout.claim(f"{prefix}_{wire}")
+            code.line(*table_lines(names[prefix, wire], layout.ctype[wire], values), "")
     with code.block("int main(void)"):
         code.line("int32_t wrong = 0;")
         if layout.slots:
-            code.line(f"{name}_work work;")
+            code.line(f"static {name}_work work;")
         if machine.registers:
-            code.line(f"{name}_state state;", f"{name}_init(&state);")
+            code.line(f"static {name}_state state;", f"{name}_init(&state);")
         with code.block(f"for (int32_t n = 0; n < {count}; n++)"):
             arguments = ["&state"] if machine.registers else []
             arguments += ["&work"] if layout.slots else []
-            arguments += [f"given_{wire} + n * {sizes[wire]}" for wire in inputs]
+            arguments += [f"{names['given', wire]} + n * {sizes[wire]}" for wire in inputs]
             for wire in outputs:
-                code.line(f"{layout.ctype[wire]} found_{wire}[{sizes[wire]}];")
-            arguments += [f"found_{wire}" for wire in outputs]
+                names["found", wire] = layout.claim(f"found_{wire}")
+                code.line(f"static {layout.ctype[wire]} {names['found', wire]}[{sizes[wire]}];")
+            arguments += [names["found", wire] for wire in outputs]
             code.line(f"{name}_{'step' if machine.registers else 'run'}({', '.join(arguments)});")
             for wire in outputs:
                 with code.block(f"for (int32_t i = 0; i < {sizes[wire]}; i++)"):
-                    code.line(
-                        f'printf("%lld ", (long long)found_{wire}[i]);',
-                        f"wrong += found_{wire}[i] != expected_{wire}[n * {sizes[wire]} + i];",
-                    )
+                    found, expected = names["found", wire], names["expected", wire]
+                    code.line(f'printf("%lld ", (long long){found}[i]);')
+                    code.line(f"wrong += {found}[i] != {expected}[n * {sizes[wire]} + i];")
             code.line('printf("\\n");')
         with code.block("if (wrong != 0)"):
             code.line('printf("%ld mismatches\\n", (long)wrong);', "return 1;")

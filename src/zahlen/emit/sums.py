@@ -18,7 +18,7 @@ from .writer import Unit, advance, strides
 
 
 class _Result:
-    """What happens to a finished sum `z`: it is stored, or at once turned into the level that alone is wanted."""
+    """What happens to a finished `sum`: it is stored, or at once turned into the level that alone is wanted."""
 
     def __init__(self, unit: Unit, wire: Wire):
         self.unit, self.wire = unit, wire
@@ -33,13 +33,13 @@ class _Result:
             self.steps.declare(self.unit.code)
 
     def store(self, index: str) -> None:
-        """Use the sum in `z` as element `index`."""
+        """Use the sum as element `index`."""
         if self.steps and self.reader:
             number = self.unit.layout.number[self.wire.name]
-            self.unit.code.line(f"SEE_ONE({number}, {index}, z);")
-            self.unit.store(self.reader, index, self.steps.level("z"), self.steps.ctype)
+            self.unit.code.line(f"SEE_ONE({number}, {index}, sum);")
+            self.unit.store(self.reader, index, self.steps.level("sum"), self.steps.ctype)
         else:
-            self.unit.store(self.wire, index, "z", self.accumulator)
+            self.unit.store(self.wire, index, "sum", self.accumulator)
 
     def follow(self) -> None:
         """What must stand at the end of a channel."""
@@ -66,9 +66,9 @@ def _(operation: op.Affine, unit: Unit, wire: Wire) -> None:
         code.line(f"const {terms.ctype} *w = {terms.weights};")
         result.declare()
         with code.count("i", rows):
-            code.line(f"{result.accumulator} z = {bias.format('i')};")
+            code.line(f"{result.accumulator} sum = {bias.format('i')};")
             with code.count("j", width):
-                code.line(*terms.add("z", "w", f"{x}[row + j]" if several else f"{x}[j]"))
+                code.line(*terms.add("sum", "w", f"{x}[row + j]" if several else f"{x}[j]"))
             result.store("k" if several else "i")
             if several:
                 code.line("k++;")
@@ -178,10 +178,10 @@ def _(operation: op.Conv, unit: Unit, wire: Wire) -> None:
             with code.count("i", out // groups):
                 with windows.over("group" if groups > 1 else "0") as corner:
                     code.line(
-                        f"const {terms.ctype} *w = filter;", f"{result.accumulator} z = {bias.format('channel')};"
+                        f"const {terms.ctype} *w = filter;", f"{result.accumulator} sum = {bias.format('channel')};"
                     )
                     with code.count("j", width, plane=(corner, plane)):
-                        _terms(unit, windows, terms.add("z", "w", f"{x}[{{}}]"))
+                        _terms(unit, windows, terms.add("sum", "w", f"{x}[{{}}]"))
                     result.store("k")
                     code.line("k++;")
                 code.line(f"{advance('filter', width * prod(size))};")
@@ -197,8 +197,8 @@ def _terms(unit: Unit, windows: _Windows, lines: list[str]) -> None:
         unit.code.line(*(line.format(at) if "{}" in line else line for line in lines))
 
 
-def _pool(unit: Unit, wire: Wire, first: str, ctype: CType, each: Sequence[str]) -> None:
-    """Fold each window into `z`, which starts as `first`."""
+def _pool(unit: Unit, wire: Wire, name: str, first: str, ctype: CType, each: Sequence[str]) -> None:
+    """Fold each window into the variable `name`, which starts as `first`."""
     (source,) = operands(unit, wire)
     operation, code = wire.operation, unit.code
     assert isinstance(operation, (op.MaxPool, op.SumPool))
@@ -208,10 +208,10 @@ def _pool(unit: Unit, wire: Wire, first: str, ctype: CType, each: Sequence[str])
         code.line("int32_t k = 0;")
         planes = code.count("i", prod(source.shape[:-n]), plane=("0", prod(source.shape[-n:])))
         with planes, windows.over("plane") as corner:
-            code.line(f"{ctype} z = {first};")
+            code.line(f"{ctype} {name} = {first};")
             with windows.within(corner) as at:
                 code.line(*(line.format(f"{unit.at(source.name)}[{at}]") for line in each))
-            unit.store(wire, "k++", "z", ctype)
+            unit.store(wire, "k++", name, ctype)
 
 
 @block.register
@@ -219,12 +219,12 @@ def _(operation: op.MaxPool, unit: Unit, wire: Wire) -> None:
     (source,) = operands(unit, wire)
     # no element is below the least that is proven, so the first one inside the window takes over
     least = literal(source.alphabet.lo)
-    _pool(unit, wire, least, unit.layout.ctype[source.name], ["if ({0} > z) {{", "    z = {0};", "}}"])
+    _pool(unit, wire, "best", least, unit.layout.ctype[source.name], ["if ({0} > best) {{", "    best = {0};", "}}"])
 
 
 @block.register
 def _(operation: op.SumPool, unit: Unit, wire: Wire) -> None:
-    _pool(unit, wire, "0", unit.layout.accumulator[wire.name], ["z += {0};"])
+    _pool(unit, wire, "sum", "0", unit.layout.accumulator[wire.name], ["sum += {0};"])
 
 
 @block.register
@@ -236,7 +236,7 @@ def _(operation: op.Sum, unit: Unit, wire: Wire) -> None:
     with code.block():
         code.line("int32_t k = 0;")
         with code.nest("i", [a for k, a in enumerate(axes) if k not in summed], "0") as start:
-            code.line(f"{ctype} z = 0;")
+            code.line(f"{ctype} sum = 0;")
             with code.nest("j", [a for k, a in enumerate(axes) if k in summed], start) as at:
-                code.line(f"z += {unit.at(source.name)}[{at}];")
-            unit.store(wire, "k++", "z", ctype)
+                code.line(f"sum += {unit.at(source.name)}[{at}];")
+            unit.store(wire, "k++", "sum", ctype)
