@@ -15,7 +15,7 @@ __all__ = ["Alphabet", "Builder", "Codes", "Levels", "Machine", "Wire", "ZahlenE
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use what needs more than NumPy: ``zahlen.fit``, ``zahlen.nn``, ``zahlen.data``, ``zahlen.emit``."""
+    """Import on first use what needs more than NumPy."""
     import importlib
 
     if name == "fit":

@@ -49,14 +49,9 @@ def read(path: Path, label: str | None, step: object, test: object, seed: int) -
     ([[51, 35], [49, 30]], ('length', 'width'))
     """
     grid = None if step is None else positive(step, "step")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            text = file.read()
-        header, rows = _parse(path, text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+    header, rows = _open(path)
     column = _label_column(path, header, label)
-    x, rounding = _features(path, header, column, rows, grid)
+    x, rounding = _features(path, header, [k for k in range(len(header)) if k != column], rows, grid)
     y, classes = _labels(path, header[column], [(row.line, row.cells[column]) for row in rows])
     try:
         train, rest = divide(x, y, classes, test, seed)
@@ -67,7 +62,25 @@ def read(path: Path, label: str | None, step: object, test: object, seed: int) -
         raise DataError(f"{path}: {refused}") from None
 
 
+def features(path: Path, columns: Sequence[str], step: Fraction) -> IntArray:
+    """The named columns (by default all) of a table as integers (rows, columns), rounded as `read` does."""
+    header, rows = _open(path)
+    for name in columns:
+        if name not in header:
+            raise DataError(f"{path}: no column {name!r}; the columns are {', '.join(header)}")
+    chosen = [header.index(name) for name in columns] or list(range(len(header)))
+    return _features(path, header, chosen, rows, None if step == 1 else step)[0]
+
+
 # ---------------------------------------------------------------------------------------------------- rows and columns
+
+
+def _open(path: Path) -> tuple[list[str], list[_Row]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return _parse(path, file.read())
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from None
 
 
 def _parse(path: Path, text: str) -> tuple[list[str], list[_Row]]:
@@ -122,10 +135,9 @@ def _label_column(path: Path, header: Sequence[str], label: str | None) -> int:
 
 
 def _features(
-    path: Path, header: Sequence[str], column: int, rows: Sequence[_Row], grid: Fraction | None
+    path: Path, header: Sequence[str], columns: Sequence[int], rows: Sequence[_Row], grid: Fraction | None
 ) -> tuple[IntArray, Fraction]:
     """The integers (rows, columns), and the largest rounding error."""
-    columns = [k for k in range(len(header)) if k != column]
     x: IntArray = np.empty((len(rows), len(columns)), dtype=np.int32)
     seen: dict[str, tuple[int, Fraction]] = {}
     for i, row in enumerate(rows):

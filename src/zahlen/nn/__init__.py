@@ -14,9 +14,11 @@ except ImportError as error:
 from .activations import Activation, HardTanhD, Heaviside, ReLUD, SigmoidD, Sign, TanhD
 from .containers import Add, Identity, Sequential
 from .linear import Conv1d, Conv2d, Embedding, Linear
+from .models import Recipe
 from .norm import BatchNorm
 from .shape import Flatten, Input, MaxPool2d, Reshape, Standardise, SumPool2d
 from .spec import Layer, Spec
+from .training import Epoch, History, evaluate, fit, outputs, read_checkpoint
 
 __all__ = [
     "Activation",
@@ -25,15 +27,18 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "Embedding",
+    "Epoch",
     "Flatten",
     "HardTanhD",
     "Heaviside",
+    "History",
     "Identity",
     "Input",
     "Layer",
     "Linear",
     "MaxPool2d",
     "ReLUD",
+    "Recipe",
     "Reshape",
     "Sequential",
     "SigmoidD",
@@ -42,4 +47,8 @@ __all__ = [
     "Standardise",
     "SumPool2d",
     "TanhD",
+    "evaluate",
+    "fit",
+    "outputs",
+    "read_checkpoint",
 ]

@@ -31,8 +31,8 @@ class _Surrogate(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (z,), activation = ctx.saved_tensors, ctx.activation
         unit = float(activation.receives().unit)
-        slope = activation.slope(z.to(torch.float32).mul(1 / unit))
-        return grads[0].mul(slope).mul_(float(activation.unit) / unit).to(z.dtype), None
+        grad = activation.pull_back(z.to(torch.float32).mul(1 / unit), grads[0])
+        return grad.mul_(float(activation.unit) / unit).to(z.dtype), None
 
 
 class Activation(Layer):
@@ -66,9 +66,9 @@ class Activation(Layer):
         """The real function that the staircase stands for."""
         raise TypeError(f"{type(self).__name__} needs a curve")
 
-    def slope(self, x: Tensor) -> Tensor:
-        """The curve's derivative, used as the surrogate gradient."""
-        raise TypeError(f"{type(self).__name__} needs a slope")
+    def pull_back(self, x: Tensor, grad: Tensor) -> Tensor:
+        """`grad` times the curve's derivative at x: the surrogate gradient, a new tensor."""
+        raise TypeError(f"{type(self).__name__} needs a derivative")
 
     def bind(self, spec: Spec) -> Spec:
         self.spec = spec
@@ -156,9 +156,9 @@ class TanhD(Activation):
     def curve(self, x: Tensor) -> Tensor:
         return torch.tanh(x)
 
-    def slope(self, x: Tensor) -> Tensor:
-        t = torch.tanh(x)
-        return t.mul_(t).neg_().add_(1)
+    def pull_back(self, x: Tensor, grad: Tensor) -> Tensor:
+        result: Tensor = torch.ops.aten.tanh_backward(grad, torch.tanh(x))
+        return result
 
     def twin(self) -> torch.nn.Module:
         return torch.nn.Tanh()
@@ -181,9 +181,9 @@ class SigmoidD(Activation):
     def curve(self, x: Tensor) -> Tensor:
         return torch.sigmoid(x)
 
-    def slope(self, x: Tensor) -> Tensor:
-        s = torch.sigmoid(x)
-        return s.mul(1 - s)
+    def pull_back(self, x: Tensor, grad: Tensor) -> Tensor:
+        result: Tensor = torch.ops.aten.sigmoid_backward(grad, torch.sigmoid(x))
+        return result
 
     def twin(self) -> torch.nn.Module:
         return torch.nn.Sigmoid()
@@ -217,8 +217,9 @@ class ReLUD(Activation):
     def curve(self, x: Tensor) -> Tensor:
         return x.clamp(0, float(self.top))
 
-    def slope(self, x: Tensor) -> Tensor:
-        return ((x > 0) & (x < float(self.top))).to(x.dtype)
+    def pull_back(self, x: Tensor, grad: Tensor) -> Tensor:
+        result: Tensor = torch.ops.aten.hardtanh_backward(grad, x, 0.0, float(self.top))
+        return result
 
     def twin(self) -> torch.nn.Module:
         return torch.nn.ReLU()
@@ -234,8 +235,9 @@ class HardTanhD(Activation):
     def curve(self, x: Tensor) -> Tensor:
         return x.clamp(-1, 1)
 
-    def slope(self, x: Tensor) -> Tensor:
-        return (x.abs() <= 1).to(x.dtype)
+    def pull_back(self, x: Tensor, grad: Tensor) -> Tensor:
+        result: Tensor = torch.ops.aten.hardtanh_backward(grad, x, -1.0, 1.0)
+        return result
 
     def twin(self) -> torch.nn.Module:
         return torch.nn.Hardtanh()

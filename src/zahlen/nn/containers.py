@@ -219,4 +219,5 @@ class _FloatAdd(torch.nn.Module):
         self.branches = torch.nn.ModuleList(branches)
 
     def forward(self, x: Tensor) -> Tensor:
-        return reduce(torch.add, (branch(x) for branch in self.branches))
+        parts: list[Tensor] = [branch(x) for branch in self.branches]
+        return reduce(torch.add, parts)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ..machine import Builder, Levels, Wire
 from .exact import exact_products
-from .spec import Layer, Spec, carrier
+from .spec import FLOAT32_LIMIT, Layer, Spec, carrier
 from .weights import default_scale, integers, on_grid, warn_if_dead, weight_grid
 
 
@@ -40,9 +40,9 @@ class _Affine(Layer):
         # a bias as large as all products together decides by itself: nothing is lost by clipping it there
         widest = max(abs(self.grid.lo), abs(self.grid.hi)) * spec.bound * math.prod(self.weight.shape[1:])
         self._bias_grid = Levels(-widest, widest)
-        total = 2 * widest if self.bias is not None else widest
-        carrier(total, self)
-        return Spec(shape, Levels(-total, total), self.unit, channels)
+        self._bound = 2 * widest if self.bias is not None else widest
+        carrier(self._bound, self)
+        return Spec(shape, Levels(-self._bound, self._bound), self.unit, channels)
 
     def integers(self) -> tuple[Tensor, Tensor | None]:
         """Weights and bias as float32 tensors of integers, with straight-through gradients to the latent ones."""
@@ -54,12 +54,18 @@ class _Affine(Layer):
     def forward(self, x: Tensor) -> Tensor:
         """(batch, *shape) of integers to (batch, *shape) of integers, exact for the weights as they are now."""
         weight, bias = self.integers()
-        rows = weight.detach().abs().flatten(1).sum(1, dtype=torch.float64) * self.receives().bound
-        if bias is not None:
-            rows = rows + bias.detach().abs()
-        dtype = carrier(int(rows.max()), self)
+        dtype = self._carrier(weight, bias)
         with exact_products(x.device):
             return self._product(x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype))
+
+    def _carrier(self, weight: Tensor, bias: Tensor | None) -> torch.dtype:
+        """float32 where the weights as they are now, or as they ever may be, keep every partial sum below 2^24."""
+        if self._bound < FLOAT32_LIMIT:
+            return torch.float32
+        # float32 sums of integers are exact below 2^24, and never fall below it once they have reached it
+        rows = float(weight.detach().abs().flatten(1).sum(1).amax())
+        largest = 0.0 if bias is None else float(bias.detach().abs().amax())
+        return torch.float32 if rows * self.receives().bound + largest < FLOAT32_LIMIT else torch.float64
 
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         raise TypeError(f"{type(self).__name__} needs a product")
@@ -125,7 +131,7 @@ class Linear(_Affine):
         return builder.affine(x, *self._constants())
 
     def twin(self) -> torch.nn.Module:
-        return self._copied(torch.nn.Linear(self.in_features, self.out_features, self.bias is not None))  # type: ignore[no-any-return]
+        return self._copied(torch.nn.Linear(self.in_features, self.out_features, self.bias is not None))
 
 
 class _Conv(_Affine):
@@ -179,7 +185,7 @@ class _Conv(_Affine):
     def twin(self) -> torch.nn.Module:
         kind: Any = torch.nn.Conv1d if self.dims == 1 else torch.nn.Conv2d
         geometry = (self.kernel_size, self.stride, self.padding, self.dilation, self.groups)
-        return self._copied(kind(self.in_channels, self.out_channels, *geometry, self.bias is not None))  # type: ignore[no-any-return]
+        return self._copied(kind(self.in_channels, self.out_channels, *geometry, self.bias is not None))
 
 
 class Conv1d(_Conv):

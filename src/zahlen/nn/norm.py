@@ -102,4 +102,4 @@ class BatchNorm(Layer):
         kinds: dict[int, Any] = {1: torch.nn.BatchNorm1d, 2: torch.nn.BatchNorm1d, 3: torch.nn.BatchNorm2d}
         if dims not in kinds or (dims == 2 and self.axis == 1):
             raise self.fail(f"the float twin has no batch norm over shape {self.receives().shape}")
-        return kinds[dims](channels, eps=self.eps, momentum=self.momentum)  # type: ignore[no-any-return]
+        return kinds[dims](channels, eps=self.eps, momentum=self.momentum)

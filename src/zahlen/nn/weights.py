@@ -43,19 +43,23 @@ class _OnGrid(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, latent: Tensor, scale: float, lo: int, hi: int, step: int) -> Tensor:
         scaled = latent.float() * scale
-        ctx.scale, ctx.lo, ctx.hi = scale, lo, hi
-        ctx.save_for_backward(scaled)
-        if step != 1:
-            scaled = (scaled - lo) / step
-            return scaled.round().clamp_(0, (hi - lo) // step).mul_(step).add_(lo)
-        return scaled.round().clamp_(lo, hi)
+        ctx.scale = scale
+        low, high = (float(end) for end in torch.aminmax(scaled))
+        clipped = low < lo or high > hi
+        # a step goes against the gradient: positive gradients push down
+        ctx.save_for_backward(*((scaled > hi, scaled < lo) if clipped else ()))
+        if step == 1:
+            rounded = scaled.round_()
+            return rounded.clamp_(lo, hi) if clipped else rounded
+        return scaled.sub_(lo).div_(step).round_().clamp_(0, (hi - lo) // step).mul_(step).add_(lo)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (scaled,), (grad,) = ctx.saved_tensors, grads
-        # a step goes against the gradient: positive gradients push down
-        outward = ((scaled > ctx.hi) & (grad < 0)) | ((scaled < ctx.lo) & (grad > 0))
-        return (grad * ctx.scale).masked_fill_(outward, 0), None, None, None, None
+        grad = grads[0] * ctx.scale
+        if ctx.saved_tensors:
+            above, below = ctx.saved_tensors
+            grad.masked_fill_((above & (grad < 0)) | (below & (grad > 0)), 0)
+        return grad, None, None, None, None
 
 
 def on_grid(latent: Tensor, scale: float, grid: Levels) -> Tensor:

@@ -1,0 +1,5 @@
+"""``python -m zahlen.cli``."""
+
+from . import main
+
+main()

@@ -1,0 +1,342 @@
+"""The training loop: Adam with a decaying rate, validation, checkpoints, and seeds that reproduce a hash."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..machine import FileError, InputError, LayerError, replacing
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass
+class Epoch:
+    """What one pass over the training data gave; accuracies are shares of 1, nan where targets are no classes."""
+
+    loss: float
+    accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    seconds: float
+
+
+@dataclass
+class History:
+    """The course of a training.
+
+    Attributes
+    ----------
+    epochs : list of Epoch
+    best : int
+        Index of the epoch whose weights the model has now.
+    interrupted : bool
+        Whether Ctrl-C ended it early.
+    """
+
+    epochs: list[Epoch] = field(default_factory=list)
+    best: int = -1
+    interrupted: bool = False
+
+
+def fit(
+    model: torch.nn.Module,
+    x: Any,
+    y: Any,
+    *,
+    epochs: int = 10,
+    batch: int = 128,
+    lr: float = 1e-3,
+    seed: int = 0,
+    validation: float | tuple[Any, Any] = 0.1,
+    loss: Loss = F.cross_entropy,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+    name: str = "training",
+    remarks: dict[str, Any] | None = None,
+) -> History:
+    """Train a network on arrays in memory and leave it in eval mode with its best weights.
+
+    Works on `zahlen.nn` networks and, for comparison, on their float twins. With one seed, one number of threads and
+    one version of PyTorch the result is the same to the bit, interrupted and resumed or not.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        From integer batches (batch, *shape) to outputs; those of a `Sequential` are divided by its `unit`.
+    x : integer array (n, *shape)
+    y : array (n,) of classes, or whatever `loss` takes as its second argument
+    epochs, batch : int
+    lr : float
+        First rate of Adam; it falls to zero along a cosine.
+    seed : int
+        Of the order of the samples and the choice of the validation samples. Seed PyTorch before you make the model.
+    validation : float or (x, y)
+        Share of the samples held back, or other samples. The epoch of the best accuracy (then loss) on them wins; with
+        0 the last epoch does.
+    loss : callable
+        From outputs in the float twin's units, and targets, to a scalar.
+    checkpoint : path, optional
+        Written after every epoch, whole or not at all.
+    resume : bool
+        Go on from `checkpoint` if it exists.
+    progress : bool
+        Show a bar with loss and accuracy.
+    name : str
+        What the bar says.
+    remarks : dict
+        Plain values kept in the checkpoint.
+
+    Returns
+    -------
+    History
+        Ctrl-C ends the training early; what was best so far is kept.
+
+    Raises
+    ------
+    InputError
+        If samples and targets disagree in number, or there is nothing to train on.
+    FileError
+        If the checkpoint is of another training, or damaged.
+    LayerError
+        If the loss is no longer finite.
+
+    Examples
+    --------
+    >>> import torch, zahlen
+    >>> from zahlen import nn
+    >>> data = zahlen.data.load("digits")
+    >>> _ = torch.manual_seed(0)
+    >>> model = nn.Sequential(nn.Input(data.shape, data.alphabet, offset=5, unit=6), nn.Flatten(), nn.Linear(64, 10))
+    >>> history = zahlen.fit(model, data.train.x, data.train.y, epochs=2, progress=False)
+    >>> len(history.epochs)
+    2
+    """
+    inputs, targets = _tensor(x), _tensor(y)
+    if len(inputs) != len(targets) or len(inputs) == 0 or epochs < 1 or batch < 1:
+        raise InputError(f"{len(inputs)} samples, {len(targets)} targets, {epochs} epochs of batches of {batch}")
+    generator = torch.Generator().manual_seed(seed)
+    train, held = _split(inputs, targets, validation, generator)
+    run = _Run(model, train, held, loss, batch, epochs, lr, generator, remarks or {})
+    path = None if checkpoint is None else Path(checkpoint)
+    if resume and path is not None and path.exists():
+        run.restore(path)
+    with _bar(progress, name, epochs * run.steps, len(run.history.epochs) * run.steps) as report:
+        try:
+            for _ in range(len(run.history.epochs), epochs):
+                run.epoch(report)
+                if path is not None:
+                    run.save(path)
+        except KeyboardInterrupt:
+            run.history.interrupted = True
+    run.finish()
+    return run.history
+
+
+class _Run:
+    """The state of a training: all that a checkpoint holds."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        train: tuple[Tensor, Tensor],
+        held: tuple[Tensor, Tensor] | None,
+        loss: Loss,
+        batch: int,
+        epochs: int,
+        lr: float,
+        generator: torch.Generator,
+        remarks: dict[str, Any],
+    ) -> None:
+        self.model, self.train, self.held, self.loss = model, train, held, loss
+        self.batch, self.lr, self.generator, self.remarks = batch, lr, generator, remarks
+        self.steps = math.ceil(len(train[0]) / batch)
+        self.total = epochs * self.steps
+        self.optimiser = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
+        self.history = History()
+        self.best: dict[str, Tensor] = {}
+        self.settings = {"samples": len(train[0]), "batch": batch, "epochs": epochs, "lr": lr}
+
+    def epoch(self, report: Callable[[float, float], None]) -> None:
+        """One pass over the training samples in a new order, then over the validation samples."""
+        start = time.perf_counter()
+        self.model.train()
+        order = torch.randperm(len(self.train[0]), generator=self.generator)
+        total, right = 0.0, 0.0
+        for step, rows in enumerate(torch.split(order, self.batch)):
+            self._set_rate(len(self.history.epochs) * self.steps + step)
+            x, y = self.train[0][rows], self.train[1][rows]
+            output = outputs(self.model, x)
+            value = self.loss(output, y)
+            self.optimiser.zero_grad()
+            value.backward()  # type: ignore[no-untyped-call]
+            self.optimiser.step()
+            total += float(value.detach()) * len(rows)
+            right += _right(output, y)
+            if not math.isfinite(total):
+                raise LayerError("the loss is no longer finite; take a smaller lr")
+            done = min((step + 1) * self.batch, len(order))
+            report(total / done, right / done)
+        held = (math.nan, math.nan) if self.held is None else evaluate(self.model, *self.held, loss=self.loss)
+        n = len(order)
+        self.history.epochs.append(Epoch(total / n, right / n, *held, time.perf_counter() - start))
+        if self._is_best():
+            self.history.best = len(self.history.epochs) - 1
+            self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+
+    def _set_rate(self, step: int) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.lr * (1 + math.cos(math.pi * step / self.total)) / 2
+
+    def _is_best(self) -> bool:
+        if self.held is None or self.history.best < 0:
+            return True
+
+        def rank(epoch: Epoch) -> tuple[float, float]:
+            accuracy = epoch.validation_accuracy
+            return (0.0 if math.isnan(accuracy) else accuracy, -epoch.validation_loss)
+
+        return rank(self.history.epochs[-1]) >= rank(self.history.epochs[self.history.best])
+
+    def finish(self) -> None:
+        """Put the best weights back."""
+        if self.best:
+            self.model.load_state_dict(self.best)
+        self.model.eval()
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, whole or not at all."""
+        content = {
+            "settings": self.settings,
+            "model": self.model.state_dict(),
+            "best": self.best,
+            "optimiser": self.optimiser.state_dict(),
+            "generator": self.generator.get_state(),
+            "torch_generator": torch.get_rng_state(),
+            "history": asdict(self.history),
+            "remarks": self.remarks,
+        }
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        with replacing(path) as file:
+            file.write(buffer.getvalue())
+
+    def restore(self, path: Path) -> None:
+        """Take everything from a checkpoint."""
+        content = read_checkpoint(path)
+        if content["settings"] != self.settings:
+            raise FileError(f"{path}: a checkpoint of another training: {content['settings']}, not {self.settings}")
+        try:
+            self.model.load_state_dict(content["model"])
+            self.optimiser.load_state_dict(content["optimiser"])
+        except (RuntimeError, ValueError) as error:
+            raise FileError(f"{path}: a checkpoint of another network: {error}") from None
+        self.best = content["best"]
+        self.generator.set_state(content["generator"])
+        torch.set_rng_state(content["torch_generator"])
+        record = content["history"]
+        self.history = History([Epoch(**epoch) for epoch in record["epochs"]], record["best"])
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint; no code in it is executed.
+
+    Raises
+    ------
+    FileError
+        If it is none.
+    """
+    try:
+        content = torch.load(path, weights_only=True)
+    except Exception as error:  # torch.load raises whatever its parts raise
+        raise FileError(f"{path}: not a checkpoint: {error}") from None
+    if not isinstance(content, dict) or not {"settings", "model", "best", "history", "remarks"} <= set(content):
+        raise FileError(f"{path}: not a checkpoint of zahlen")
+    return content
+
+
+def outputs(model: torch.nn.Module, x: Tensor) -> Tensor:
+    """The model's outputs in the float twin's units."""
+    unit = getattr(model, "unit", 1)
+    result: Tensor = model(x).to(torch.get_default_dtype())
+    return result if unit == 1 else result / float(unit)
+
+
+def evaluate(
+    model: torch.nn.Module, x: Any, y: Any, *, loss: Loss = F.cross_entropy, batch: int = 1000
+) -> tuple[float, float]:
+    """Mean loss and the share of classes named right (nan where targets are no classes), in eval mode."""
+    inputs, targets = _tensor(x), _tensor(y)
+    was_training = model.training
+    model.eval()
+    total, right = 0.0, 0.0
+    with torch.no_grad():
+        for rows, wanted in zip(torch.split(inputs, batch), torch.split(targets, batch)):
+            output = outputs(model, rows)
+            total += float(loss(output, wanted)) * len(rows)
+            right += _right(output, wanted)
+    model.train(was_training)
+    return total / len(inputs), right / len(inputs)
+
+
+def _right(output: Tensor, y: Tensor) -> float:
+    if y.ndim != 1 or y.dtype.is_floating_point or output.ndim != 2:
+        return math.nan
+    # the lowest index among equals, as the machine's argmax: torch does not say which it takes
+    best = (output.detach() == output.detach().amax(1, keepdim=True)).to(torch.int8).argmax(1)
+    return float((best == y).sum())
+
+
+def _tensor(values: Any) -> Tensor:
+    if isinstance(values, Tensor):
+        return values
+    array = np.asarray(values)
+    if array.dtype in (np.uint16, np.uint32, np.uint64):  # PyTorch hardly computes on these
+        array = array.astype(np.int64)
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def _split(
+    x: Tensor, y: Tensor, validation: float | tuple[Any, Any], generator: torch.Generator
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor] | None]:
+    if isinstance(validation, tuple):
+        return (x, y), (_tensor(validation[0]), _tensor(validation[1]))
+    held = round(len(x) * validation)
+    if not 0 <= validation < 1 or held >= len(x):
+        raise InputError(f"validation is a share below 1 that leaves samples to train on, got {validation}")
+    if held == 0:
+        return (x, y), None
+    order = torch.randperm(len(x), generator=generator)
+    rest, chosen = order[held:], order[:held]
+    return (x[rest], y[rest]), (x[chosen], y[chosen])
+
+
+@contextlib.contextmanager
+def _bar(shown: bool, name: str, total: int, done: int) -> Iterator[Callable[[float, float], None]]:
+    if not shown:
+        yield lambda loss, accuracy: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}  accuracy {task.fields[accuracy]:.4f}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as bars:
+        task = bars.add_task(name, total=total, completed=done, loss=math.nan, accuracy=math.nan)
+        yield lambda loss, accuracy: bars.update(task, advance=1, loss=loss, accuracy=accuracy)
