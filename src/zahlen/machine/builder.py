@@ -373,7 +373,7 @@ class Builder:
 
 def _with_bias(weight: Any, bias: Any) -> tuple[IntArray, IntArray]:
     rows = op.integers(weight, "weight")
-    return rows, op.integers([0] * len(rows) if bias is None else bias, "bias")
+    return rows, op.integers(np.zeros(rows.shape[:1], dtype=np.int64) if bias is None else bias, "bias")
 
 
 def _pool(kind: type[Pool], size: Any, stride: Any, padding: Any) -> Pool:
