@@ -65,9 +65,10 @@ def run(
 def _samples(machine: Machine, spec: str) -> Any:
     from .. import data
 
-    if Path(spec).suffix in (".npy", ".npz", ".csv"):
-        columns, step = machine.notes.get("features", []), Fraction(machine.notes.get("step", "1"))
-        return data.samples(spec, columns=columns, step=step)
+    if Path(spec).suffix.lower() in (".npy", ".npz", ".csv"):
+        step = machine.notes.get("step")
+        columns = machine.notes.get("features", [])
+        return data.samples(spec, columns=columns, step=None if step is None else Fraction(step))
     return data.load(spec).test.x
 
 

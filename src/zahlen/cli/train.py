@@ -129,8 +129,9 @@ class _Results:
             if history.interrupted:
                 break
         test = self.data.test
+        step = None if self.source["step"] is None else str(self.data.step)
         self.machine: Machine = network.machine(
-            classes=list(self.data.classes), features=list(self.data.features), step=str(self.data.step),
+            classes=list(self.data.classes), features=list(self.data.features), step=step,
             data=self.source, seed=self.schedule.seed, zahlen=__version__,
         )  # fmt: skip
         self.accuracies["discrete"] = float((self.machine.run(test.x).argmax(1) == test.y).mean())

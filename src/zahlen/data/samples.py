@@ -13,7 +13,7 @@ from zahlen.machine import DataError, IntArray
 from . import archive, table
 
 
-def samples(path: str | Path, *, columns: Sequence[str] = (), step: Fraction | int = 1) -> IntArray:
+def samples(path: str | Path, *, columns: Sequence[str] = (), step: Fraction | None = None) -> IntArray:
     r"""Integer samples (n, *shape) from a file.
 
     Parameters
@@ -22,8 +22,8 @@ def samples(path: str | Path, *, columns: Sequence[str] = (), step: Fraction | i
         An ``.npy`` array, the array ``x`` of an ``.npz``, or a ``.csv`` with a header.
     columns : sequence of str
         Which columns of a table to take, in this order; others are ignored. All of them by default.
-    step : Fraction or int
-        What one unit is worth in a table's cells.
+    step : Fraction, optional
+        What one unit is worth in a table's cells; without it decimals are refused.
 
     Raises
     ------
@@ -42,19 +42,19 @@ def samples(path: str | Path, *, columns: Sequence[str] = (), step: Fraction | i
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    if path.suffix == ".csv":
-        return table.features(path, columns, Fraction(step))
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".csv":
+        return table.features(path, columns, step)
+    if path.suffix.lower() == ".npz":
         arrays = archive.arrays(path)
         if "x" not in arrays:
             raise DataError(f"{path}: no array x; there are {', '.join(arrays)}")
         return arrays["x"]
-    if path.suffix != ".npy":
+    if path.suffix.lower() != ".npy":
         raise DataError(f"{path}: samples come from .npy, .npz or .csv files")
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise DataError(f"{path}: not an array: {error}") from None
-    if not isinstance(array, np.ndarray) or not np.issubdtype(array.dtype, np.integer):
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
         raise DataError(f"{path}: integers are due, got {getattr(array, 'dtype', type(array).__name__)}")
     return array

@@ -62,14 +62,14 @@ def read(path: Path, label: str | None, step: object, test: object, seed: int) -
         raise DataError(f"{path}: {refused}") from None
 
 
-def features(path: Path, columns: Sequence[str], step: Fraction) -> IntArray:
+def features(path: Path, columns: Sequence[str], step: Fraction | None) -> IntArray:
     """The named columns (by default all) of a table as integers (rows, columns), rounded as `read` does."""
     header, rows = _open(path)
     for name in columns:
         if name not in header:
             raise DataError(f"{path}: no column {name!r}; the columns are {', '.join(header)}")
     chosen = [header.index(name) for name in columns] or list(range(len(header)))
-    return _features(path, header, chosen, rows, None if step == 1 else step)[0]
+    return _features(path, header, chosen, rows, step)[0]
 
 
 # ---------------------------------------------------------------------------------------------------- rows and columns
