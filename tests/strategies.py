@@ -87,7 +87,7 @@ def random_machine(
     return _Grower(rng, wide, registers, codes).grow(chosen or rng.choices(sorted(STEPS), k=rng.randint(1, 8)))
 
 
-class _Skip(Exception):
+class _SkipError(Exception):
     """No operand fits, or the result would be too large."""
 
 
@@ -102,7 +102,7 @@ class _Grower:
         for kind in chosen:
             try:
                 STEPS[kind](self)
-            except _Skip:
+            except _SkipError:
                 continue
         for wire in self.wires.copy():
             if isinstance(wire.operation, op.Register):
@@ -148,7 +148,7 @@ class _Grower:
     def pick(self, fits_in: Callable[[Wire], bool] = lambda w: True, numeric: bool = True) -> Wire:
         found = [w for w in self.wires if (w.alphabet.numeric or not numeric) and fits_in(w)]
         if not found:
-            raise _Skip
+            raise _SkipError
         # the latest wires more often, so that programs get deep
         return self.rng.choice(found[-3:] if self.maybe(0.7) else found)
 
@@ -156,7 +156,7 @@ class _Grower:
         """An operand with this number of axes: one that is there, or one reshaped."""
         try:
             return self.pick(lambda w: len(w.shape) == axes)
-        except _Skip:
+        except _SkipError:
             x = self.pick(lambda w: w.size > 1)
             rest, shape = x.size, []
             for _ in range(axes - 1):
@@ -172,7 +172,7 @@ class _Grower:
         """An operand with few values: one that is there, or one clamped."""
         try:
             return self.pick(lambda w: w.alphabet.size <= most, numeric=numeric)
-        except _Skip:
+        except _SkipError:
             x = self.pick()
             lo = self.integer(max(x.alphabet.lo - 2, -(2**62)), min(x.alphabet.hi, 2**62))
             return self.put(op.Clamp(lo, lo + self.integer(0, most - 1)), x)
@@ -180,9 +180,9 @@ class _Grower:
     def put(self, operation: op.Operation, *operands: Wire) -> Wire:
         """Append, unless the result is too large or too wide for these machines."""
         if prod(result_shape(operation, *(w.shape for w in operands))) > MAX_SIZE:
-            raise _Skip
+            raise _SkipError
         if operands and not fits(workspace(operation, *(w.range for w in operands)), self.limit):
-            raise _Skip
+            raise _SkipError
         self.wires.append(self.b.append(operation, *operands))
         return self.wires[-1]
 
@@ -197,7 +197,7 @@ class _Grower:
 
     def register(self) -> None:
         if not self.registers:
-            raise _Skip
+            raise _SkipError
         name = f"r{sum(isinstance(w.operation, op.Register) for w in self.wires)}"
         model = self.pick(numeric=False)
         coded = self.codes and self.maybe(0.2)
@@ -206,7 +206,7 @@ class _Grower:
         if not fits((min(spots), max(spots))):
             spots = [0 if 0 in alphabet else self.rng.choice([v for v in spots if fits((v, v))] or [None])] * model.size
             if None in spots:
-                raise _Skip
+                raise _SkipError
         self.wires.append(self.b.append(op.Register(alphabet, np.array(spots).reshape(model.shape)), name=name))
 
     def follow(self, register: Wire) -> None:
@@ -272,7 +272,7 @@ class _Grower:
             operation = make()
             result_shape(operation, *(w.shape for w in operands))
         except ZahlenError:
-            raise _Skip from None
+            raise _SkipError from None
         self.put(operation, *operands)
 
     def staircase(self) -> None:
