@@ -1,0 +1,46 @@
+# make demo: train on real data beside a float twin, emit C, compare every wire.   make test: everything that CI runs.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# extra options for pip, such as an index of CPU builds of PyTorch
+PIP    := $(BIN)/pip --disable-pip-version-check install --quiet $(PIP_OPTIONS) --constraint constraints.txt
+DEMO   := demo
+DATA   ?= digits
+JOBS   ?= 2
+
+.PHONY: demo test lint docs clean
+
+demo: $(VENV)/demo.stamp
+	$(BIN)/zahlen train $(DATA) --epochs 40 --seed 0 --twin --out $(DEMO)
+	$(CC) -std=c99 -pedantic -Wall -Wextra -Werror -Os -DMODEL_SELFTEST $(DEMO)/c/model.c -o $(DEMO)/selftest
+	$(DEMO)/selftest | tail -n 1
+	$(BIN)/zahlen check $(DEMO)/model.zn
+	@echo "A trained machine, its curves, figures and C program are in $(DEMO)/. Print it: $(BIN)/zahlen show $(DEMO)/model.zn"
+
+test: lint
+	$(BIN)/python -m pytest -n $(JOBS)
+
+lint: $(VENV)/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/test.stamp
+	$(PIP) -e '.[docs]'
+	$(BIN)/mkdocs build --strict
+
+$(VENV)/pyvenv.cfg:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo.stamp: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
+	$(PIP) -e '.[all]'
+	touch $@
+
+$(VENV)/test.stamp: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
+	$(PIP) -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(DEMO) .hypothesis .mypy_cache .pytest_cache .ruff_cache site

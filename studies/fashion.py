@@ -1,0 +1,154 @@
+"""Fashion-MNIST: what levels and coarse weights cost, beside float twins, and that every wire is equal everywhere.
+
+Protocol: 60,000 training images, 10 epochs, Adam from 1e-3 along a cosine to zero, batches of 128, the last epoch's
+weights; the test set is read once, after training. Twins start from the same latent weights and see the same batches.
+
+    python studies/fashion.py            # all of it, about twelve minutes on two cores
+    python studies/fashion.py --only cnn
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+
+import zahlen
+from zahlen import nn
+from zahlen.emit import harness
+
+RESULTS = Path(__file__).parent / "results"
+LEVELS = (2, 3, 4, 8, 16, 32, 64, 256)
+SEEDS = (0, 1)
+EPOCHS = 10
+
+
+def train(recipe: dict[str, Any], seed: int, twin: bool) -> dict[str, Any]:
+    """Train one network (or its twin) on one thread and read the test set once."""
+    torch.set_num_threads(1)
+    data = zahlen.data.load("fashion-mnist")
+    torch.manual_seed(seed)
+    made = nn.Recipe.fitting(recipe["model"], data.train.x, data.alphabet, 10, **recipe["options"])
+    network = made.network()
+    net = network.twin() if twin else network
+    start = time.perf_counter()
+    zahlen.fit(net, data.train.x, data.train.y, epochs=EPOCHS, seed=seed, validation=0.0, progress=False)
+    seconds = time.perf_counter() - start
+    accuracy = 100 * nn.evaluate(net, data.test.x, data.test.y)[1]
+    result = {**recipe, "seed": seed, "twin": twin, "accuracy": accuracy, "seconds": seconds}
+    if not twin:
+        result["hash"] = network.machine().hash
+    print(f"{recipe['name']:>28} {'twin' if twin else '':4} seed {seed}: {accuracy:.2f} %, {seconds:.0f} s", flush=True)
+    return result
+
+
+def rows() -> list[tuple[dict[str, Any], bool]]:
+    """Every network of the study, and whether it is a float twin."""
+
+    def mlp(name: str, **options: Any) -> dict[str, Any]:
+        return {"group": "mlp", "name": name, "model": "mlp", "options": {"hidden": (256, 256), **options}}
+
+    cnn = {"group": "cnn", "name": "cnn L = 16", "model": "cnn"}
+    cnn["options"] = {"channels": (16, 32), "hidden": (128,), "levels": 16, "act": "tanh"}
+    jobs = [(mlp("tanh"), True), (mlp("relu", act="relu"), True), (cnn, True), (cnn, False)]
+    jobs += [(mlp(f"L = {levels}", levels=levels), False) for levels in LEVELS]
+    jobs += [(mlp("relu L = 16", act="relu"), False)]
+    jobs += [(mlp(f"L = 16, {count} weights", weights=count), False) for count in (15, 3, 2)]
+    return jobs
+
+
+def mismatches(recipe: dict[str, Any], seed: int, images: int = 10_000) -> dict[str, int]:
+    """Values that differ between PyTorch (several batch sizes), the reference and compiled C, over all test images."""
+    data = zahlen.data.load("fashion-mnist")
+    torch.manual_seed(seed)
+    network = nn.Recipe.fitting(recipe["model"], data.train.x, data.alphabet, 10, **recipe["options"]).network()
+    zahlen.fit(network, data.train.x, data.train.y, epochs=1, seed=seed, validation=0.0, progress=False)
+    machine, x = network.machine(), data.test.x[:images]
+    counts = {"compared": 0, "PyTorch": 0, "C": 0}
+    whole = {name: t.numpy() for name, t in network.trace(torch.from_numpy(x)).items()} if images <= 10_000 else {}
+    for where, wires in harness.compiled(machine).traces(x):
+        expected = machine.trace(x[where], executor="reference")
+        traces = [("C", wires), ("PyTorch", {n: w[where] for n, w in whole.items()})]
+        traces += [("PyTorch", _torch(network, x[where], batch)) for batch in (128, 1)]
+        for name, trace in traces:
+            for wire, values in trace.items():
+                counts[name] += int((values != expected[wire]).sum())
+                counts["compared"] += values.size
+    return counts
+
+
+def _torch(network: Any, x: Any, batch: int) -> dict[str, Any]:
+    parts = [network.trace(torch.from_numpy(x[i : i + batch])) for i in range(0, len(x), batch)]
+    return {name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0]}
+
+
+def summary(results: list[dict[str, Any]]) -> str:
+    """A Markdown table: mean over seeds, each seed, distance to the twin."""
+    groups: dict[tuple[str, str, bool], list[float]] = {}
+    for r in results:
+        groups.setdefault((r["group"], r["name"], r["twin"]), []).append(r["accuracy"])
+    twins = {"mlp": groups.get(("mlp", "tanh", True)), "cnn": groups.get(("cnn", "cnn L = 16", True))}
+    lines = ["| network | accuracy, % | by seed | against the tanh twin |", "|---|---|---|---|"]
+    for (group, name, twin), values in groups.items():
+        mean, base = statistics.mean(values), twins[group]
+        gap = "" if base is None else f"{mean - statistics.mean(base):+.2f}"
+        seeds = ", ".join(f"{v:.2f}" for v in values)
+        lines.append(f"| {name}{' (float twin)' if twin else ''} | {mean:.2f} | {seeds} | {gap} |")
+    return "\n".join(lines) + "\n"
+
+
+def plot(results: list[dict[str, Any]]) -> None:
+    """Accuracy against levels, the twins as lines."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axis = figure.subplots()
+    for k, seed in enumerate(SEEDS):
+        points = {r["options"].get("levels"): r["accuracy"] for r in results if _is_level(r) and r["seed"] == seed}
+        axis.plot(
+            range(len(points)), list(points.values()), "o", color="C0", alpha=0.6, label="discrete" if not k else ""
+        )
+    for k, name in enumerate(("tanh", "relu")):
+        twin = [r["accuracy"] for r in results if r["name"] == name and r["twin"]]
+        axis.axhline(statistics.mean(twin), color=f"C{k + 1}", label=f"{name} float twin")
+    axis.set(xlabel="levels of an activation", ylabel="test accuracy, %", title="Fashion-MNIST, 784-256-256-10")
+    axis.set_xticks(range(len(LEVELS)), LEVELS)
+    axis.grid(alpha=0.3)
+    axis.legend()
+    figure.savefig(RESULTS / "fashion.png", dpi=120)
+
+
+def _is_level(result: dict[str, Any]) -> bool:
+    return not result["twin"] and result["name"].startswith("L = ") and "weights" not in result["name"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", help="networks whose name contains this")
+    parser.add_argument("--jobs", type=int, default=2)
+    only = parser.parse_args().only
+    chosen = [(r, t, s) for r, t in rows() for s in SEEDS if only is None or only in r["name"]]
+    jobs = parser.parse_args().jobs
+    results = list(joblib.Parallel(n_jobs=jobs)(joblib.delayed(train)(r, s, t) for r, t, s in chosen))
+    table = summary(results)
+    checks = {
+        r["name"]: mismatches(r, 0) for r, t, s in chosen if r["name"] in ("L = 16", "cnn L = 16") and not t and s == 0
+    }
+    print(table, *(f"{name}: {counts}" for name, counts in checks.items()), sep="\n")
+    if only is None:
+        RESULTS.mkdir(exist_ok=True)
+        record = {"results": results, "mismatches": checks, "torch": torch.__version__, "zahlen": zahlen.__version__}
+        (RESULTS / "fashion.json").write_text(json.dumps(record, indent=1) + "\n")
+        (RESULTS / "fashion.md").write_text(table)
+        plot(results)
+
+
+if __name__ == "__main__":
+    main()
