@@ -207,7 +207,7 @@ class ReLUD(Activation):
         Where it saturates.
     """
 
-    def __init__(self, levels: int, top: int | Fraction = 2) -> None:
+    def __init__(self, levels: int, top: int | Fraction = 4) -> None:
         alphabet = _counted(levels)
         self.top = Fraction(top)
         if self.top <= 0:
