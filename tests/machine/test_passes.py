@@ -20,7 +20,7 @@ from zahlen.machine import Builder, Codes, Levels, Machine, passes
 from zahlen.machine import operations as op
 
 ALL = [*passes.PASSES, passes.simplify]
-SMALL_SETTINGS = settings(max_examples=60)
+SMALL_SETTINGS = settings(max_examples=40)
 
 
 # ---------------------------------------------------------------------------------------------------- what is kept
@@ -293,6 +293,10 @@ def test_nothing_folds_beyond_int64():
     b, x = mlp()
     h = b.affine(x, [[1, 2], [0, 0]], [0, 2**40], name="h")
     before = b.build(b.affine(h, [[1, 2**40]], name="y"))
+    assert passes.fold_constants(before) is before
+    b = Builder()
+    x = b.concat(b.input("x", (1, 4), Levels(0, 1)), b.constant([[1] * 4]))
+    before = b.build(b.conv(x, [[[1] * 4, [2**62] * 4]], name="y"))
     assert passes.fold_constants(before) is before
 
 
@@ -721,7 +725,7 @@ def test_no_planted_thing_is_left():
                 assert_all_read(after, wire, visible)
 
     run()
-    assert sum(dropped) > 1000
+    assert sum(dropped) > 500
 
 
 def assert_tight(staircase: op.Staircase, lo: int, hi: int) -> None:

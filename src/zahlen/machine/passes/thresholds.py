@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from .. import operations as op
 from ..alphabets import IntArray
 from ..machine import Machine, Wire
-from ..ranges import INT64, Range
+from ..ranges import Range
 from .folding import fold_where
 from .rewrite import nodes, rebuilt, size
 
@@ -69,7 +70,8 @@ def _pruned(operation: op.Staircase, operand: Wire) -> op.Staircase:
 
 def _row(t: IntArray, v: IntArray, lo: int, hi: int, grid: Range) -> Row:
     """The shortest row that agrees with this one on the values of `grid` in lo..hi."""
-    first, last = _count(t, lo), _count(t, hi)
+    # Python and NumPy integers compare exactly, also where lo and hi leave int64
+    first, last = bisect_right(t, lo), bisect_right(t, hi)
     # position p, the number of thresholds met, is reached if a value of the grid lies before threshold p
     reached = [first]
     if last > first:
@@ -80,13 +82,6 @@ def _row(t: IntArray, v: IntArray, lo: int, hi: int, grid: Range) -> Row:
     thresholds = [int(t[p - 1]) for p in changes]
     # a row needs at least one threshold; its own first one cannot widen what the staircase works with
     return thresholds or [int(t[0])], [int(v[first]), *(int(v[p]) for p in changes)] if changes else [int(v[first])] * 2
-
-
-def _count(t: IntArray, z: int) -> int:
-    """How many thresholds are met at z, which may lie outside int64."""
-    if z > INT64[1]:
-        return len(t)
-    return 0 if z < INT64[0] else int(np.searchsorted(t, z, side="right"))
 
 
 def _next_on_grid(t: IntArray, lo: int, step: int) -> IntArray:

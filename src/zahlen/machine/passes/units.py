@@ -129,8 +129,7 @@ def _(operation: op.Operation, own: Masks, operands: list[Masks]) -> None:
 @_spread.register(op.Clamp)
 @_spread.register(op.Shift)
 def _(operation: op.Operation, own: Masks, operands: list[Masks]) -> None:
-    # twice, so that the second operand's needs reach the first one, too
-    for masks in (*operands, *operands):
+    for masks in operands:
         for mask, other in zip(own, masks):
             _tie(mask, other)
 
@@ -201,13 +200,11 @@ def _block_axes(operation: op.Reshape, own: Masks, operands: list[Masks]) -> tup
 
 @_spread.register
 def _(operation: op.Concat, own: Masks, operands: list[Masks]) -> None:
-    axis = operation.axis % len(own)
-    for _ in range(2):
-        start = 0
-        for masks in operands:
-            for k, (mask, other) in enumerate(zip(own, masks)):
-                _tie(mask[start : start + len(other)] if k == axis else mask, other)
-            start += len(masks[axis])
+    axis, start = operation.axis % len(own), 0
+    for masks in operands:
+        for k, (mask, other) in enumerate(zip(own, masks)):
+            _tie(mask[start : start + len(other)] if k == axis else mask, other)
+        start += len(masks[axis])
 
 
 @_spread.register
