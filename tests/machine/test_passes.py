@@ -421,6 +421,14 @@ def test_unread_units_go_from_their_producers():
     assert operation(after, "h").values.tolist() == [[0, 1], [0, 3]]
 
 
+def test_what_only_unread_units_read_goes_in_the_same_pass():
+    b, x = mlp()
+    z = b.neg(b.affine(x, [[1, 2], [3, 4]], name="z"))
+    u = b.neg(b.affine(z, [[1, 0], [5, 6]], name="u"))
+    after = exhaust(b.build(b.affine(u, [[1, 0]], name="y")), passes.drop_units)
+    assert [after.wires[n].shape for n in ("z", "u")] == [(1,), (1,)]
+
+
 def test_units_that_anything_reads_stay():
     b, x = mlp()
     z = b.affine(x, [[1, 2], [3, 4], [5, 6]], name="z")
