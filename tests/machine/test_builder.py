@@ -283,10 +283,10 @@ def test_the_number_of_elements_is_limited(make, message):
     ],
 )
 def test_the_work_of_proving_is_limited(make):
-    b = Builder(max_products=110)
+    b = Builder(max_work=109)
     b.input("x", (1, 10), Levels(0, 1))
     b.input("wide", (1, 10), Levels(0, 2**60))
-    with pytest.raises(RangeError, match="ranges take more than 110 products"):
+    with pytest.raises(RangeError, match="range proofs of this machine would take more than 109 steps"):
         make(b)
 
 

@@ -14,15 +14,15 @@ from .alphabets import MAX_BITS, Alphabet, Codes, IntArray, Levels, bits
 from .errors import AlphabetError, MachineError, RangeError, ShapeError, ZahlenError
 from .machine import Machine, Wire
 from .ranges import DOUBLE, Interval, fits, result_range, workspace
-from .shapes import Shape, padded_size, products, result_shape
+from .shapes import Shape, padded_size, result_shape, work
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 MAX_ELEMENTS = 2**26
 """Most elements that the wires of one sample may have together: their range proofs take 16 bytes each."""
-MAX_PRODUCTS = 2**40
+MAX_WORK = 2**42
 """Most multiply-adds of one step: the range proofs take four times as many."""
 OBJECT = 32
-"""How many times more an element or a product costs where it is a Python integer."""
+"""How many times more memory an element takes where it is a Python integer."""
 
 Operand = Wire | str
 Pool = TypeVar("Pool", op.MaxPool, op.SumPool)
@@ -40,8 +40,8 @@ class Builder:
     ----------
     max_elements : int
         Most elements that all wires of one sample may have together.
-    max_products : int
-        Most multiply-adds that the range proofs may take together.
+    max_work : int
+        Most that the range proofs may take together, in multiply-adds of one step.
 
     Examples
     --------
@@ -58,11 +58,11 @@ class Builder:
     [1, 2, 0, 0, 1]
     """
 
-    def __init__(self, max_elements: int = MAX_ELEMENTS, max_products: int = MAX_PRODUCTS) -> None:
+    def __init__(self, max_elements: int = MAX_ELEMENTS, max_work: int = MAX_WORK) -> None:
         self._wires: dict[str, Wire] = {}
         self._successors: dict[str, str] = {}
         self._max_elements = self._elements_left = max_elements
-        self._max_products = self._products_left = max_products
+        self._max_work = self._work_left = max_work
 
     # ------------------------------------------------------------------------------------------------ the core
 
@@ -170,16 +170,16 @@ class Builder:
         """Count what a range proof will take before it is made, so that a small lie cannot cost much."""
         elements = max(prod(shape), padded_size(operation, *(wire.shape for wire in operands)))
         elements *= 1 if fits(space) else OBJECT
-        work = elements + products(operation, shape) * (1 if fits(space, DOUBLE) else OBJECT)
+        steps = work(operation, shape) * (1 if fits(space, DOUBLE) else 32 if fits(space) else 1024)
         if elements > self._elements_left:
             raise ShapeError(
                 f"{elements:,} elements more exceed the limit of {self._max_elements:,} per sample; "
                 "raise max_elements if they are meant"
             )
-        if work > self._products_left:
-            raise RangeError(f"the proofs of this machine's ranges take more than {self._max_products:,} products")
+        if steps > self._work_left:
+            raise RangeError(f"the range proofs of this machine would take more than {self._max_work:,} steps")
         self._elements_left -= elements
-        self._products_left -= work
+        self._work_left -= steps
 
     # ------------------------------------------------------------------------------------------------ sources
 

@@ -25,10 +25,10 @@ from .errors import FileError, ZahlenError
 from .machine import Machine
 
 VERSION = 1
-MAX_FILE_ELEMENTS = 2**24
+MAX_FILE_ELEMENTS = 2**22
 """Most elements of all wires of a machine from a file; raise it with ``load(.., max_elements=)``."""
-MAX_FILE_PRODUCTS = 2**34
-"""Most multiply-adds of one step of a machine from a file."""
+MAX_FILE_WORK = 2**34
+"""Most multiply-adds of one step of a machine from a file: its range proofs take a few seconds then."""
 
 _DTYPES = ("I8", "I16", "I32", "I64")
 
@@ -209,7 +209,7 @@ def _assemble(tree: Any, constants: Mapping[str, IntArray], notes: Mapping[str, 
     tree = _object(tree, "program", {"version", "wires", "outputs", "next"})
     if type(tree["version"]) is not int or tree["version"] != VERSION:
         raise FileError(f"format version {brief(tree['version'])}; this version of zahlen reads {VERSION}")
-    builder, unread = Builder(max_elements, MAX_FILE_PRODUCTS), dict(constants)
+    builder, unread = Builder(max_elements, MAX_FILE_WORK), dict(constants)
     for entry in _list(tree["wires"], "wires"):
         if not isinstance(entry, dict) or not isinstance(entry.get("op"), str) or entry["op"] not in op.OPERATIONS:
             raise FileError(f"unknown operation {brief(entry.get('op') if isinstance(entry, dict) else entry)}")
