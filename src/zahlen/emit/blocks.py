@@ -9,7 +9,7 @@ from zahlen.machine import Wire
 from zahlen.machine import operations as op
 
 from .integers import INT32, less, literal, working
-from .products import product, quotient, row_offset
+from .products import grouped, product, quotient, row_offset
 from .staircases import steps
 from .writer import Unit, strides
 
@@ -141,11 +141,10 @@ def _(operation: op.Lookup, unit: Unit, wire: Wire) -> None:
         indices = []
         for name, operand, base, step in zip("pq", wire.operands, operation.base, operation.step):
             code.line(f"const {accumulator} {name} = {unit.at(operand)}[i];")
-            offset = less(name, base)
-            indices.append(quotient(unit, f"({offset})" if base and step > 1 else offset, step, accumulator))
+            indices.append(quotient(unit, less(name, base), step, accumulator))
         if len(indices) == 2:
             rows, columns = operation.table.shape
-            row = f"(int32_t)({indices[0]})" if accumulator != INT32 else f"({indices[0]})"
+            row = grouped(indices[0]) if accumulator == INT32 else f"(int32_t){grouped(indices[0])}"
             stem = unit.layout.identifier[wire.name]
             indices = [f"{row_offset(unit, stem, row, columns, rows)} + {indices[1]}"]
         unit.store(wire, "i", f"{table}[{indices[0]}]", ctype)

@@ -79,7 +79,8 @@ def source(machine: Machine, *, name: str = "model", multiply: str = "native", v
     name : str
         Stem of file names and identifiers.
     multiply : {"native", "none"}
-        ``none`` uses no multiplication: products come from tables, by quarter squares or all of them listed.
+        ``none`` uses no multiplication, for indices neither: products come from tables, by quarter squares or all of
+        them listed. (A compiler that optimises for size may make one of its own of a walk with a stride.)
     vectors : int or mapping from input name to integer array (vectors, *shape)
         What the self-test replays; 0 leaves the self-test out. With registers they are the steps of one sequence.
 

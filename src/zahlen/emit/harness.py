@@ -66,7 +66,7 @@ class Compiled:
         ToolError
             If the program fails.
         """
-        return _joined([part for _, part in self.traces(x, state)])
+        return self._joined([part for _, part in self.traces(x, state)])
 
     def traces(self, x: Any, state: Mapping[str, Any] | None = None) -> Iterator[tuple[slice, dict[str, IntArray]]]:
         """As `trace`, in pieces of bounded size: (which part of the batch, its wires)."""
@@ -90,7 +90,7 @@ class Compiled:
         flat = {n: a.reshape(batch * time, *a.shape[2:]) for n, a in inputs.items()}
         modes = np.tile(np.array([INIT] + [KEEP] * (time - 1)), batch)
         states = {n: np.repeat(a, batch * time, axis=0) for n, a in self.machine.initial_state(1).items()}
-        wires = _joined([part for _, part in self._steps(flat, states, modes)])
+        wires = self._joined([part for _, part in self._steps(flat, states, modes)])
         return {name: value.reshape(batch, time, *value.shape[1:]) for name, value in wires.items()}
 
     # ------------------------------------------------------------------------------------------------ records
@@ -113,6 +113,10 @@ class Compiled:
             raise InputError("inputs differ in batch or time")
         return arrays
 
+    def _joined(self, parts: list[dict[str, IntArray]]) -> dict[str, IntArray]:
+        none = {name: np.empty((0, *wire.shape), dtype=np.int64) for name, wire in self.machine.wires.items()}
+        return {name: np.concatenate([part[name] for part in parts or [none]]) for name in none}
+
     def _steps(
         self, inputs: dict[str, IntArray], states: dict[str, IntArray], modes: IntArray
     ) -> Iterator[tuple[slice, dict[str, IntArray]]]:
@@ -134,10 +138,6 @@ class Compiled:
 
 def _part(arrays: dict[str, IntArray], where: slice) -> dict[str, IntArray]:
     return {name: array[where] for name, array in arrays.items()}
-
-
-def _joined(parts: list[dict[str, IntArray]]) -> dict[str, IntArray]:
-    return {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
 
 
 # ---------------------------------------------------------------------------------------------------- compilation

@@ -185,6 +185,11 @@ def _wide(bits: int) -> list[str]:
     ]
 
 
+def grouped(expression: str) -> str:
+    """The expression as an operand: in parentheses, unless it is a name or has them."""
+    return expression if expression.isidentifier() or expression.startswith("(") else f"({expression})"
+
+
 def row_offset(unit: Unit, stem: str, index: str, width: int, rows: int) -> str:
     """``index * width`` as an expression of type int32_t; without multiplication from a table of all of them."""
     if width == 1:
@@ -202,9 +207,9 @@ def quotient(unit: Unit, dividend: str, step: int, accumulator: CType) -> str:
     if step == 1:
         return dividend
     if (bits := log2(step)) is not None:
-        return f"({dividend} >> {bits})"
+        return f"({grouped(dividend)} >> {bits})"
     if unit.multiply == "native":
-        return f"({dividend} / {step})"
+        return f"({grouped(dividend)} / {step})"
     size = 8 * accumulator.width
     unit.part(f"divide_{size}", _division(size))
     return f"divide_{size}({dividend}, {step})"

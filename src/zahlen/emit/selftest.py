@@ -43,7 +43,7 @@ def drawn(alphabet: Alphabet, shape: tuple[int, ...], seed: str) -> IntArray:
 
     >>> from zahlen import Levels
     >>> drawn(Levels(-3, 3, 2), (3, 4), "x").tolist()
-    [[-3, -3, -3, -3], [3, 3, 3, 3], [-1, 3, 3, 3]]
+    [[-3, -3, -3, -3], [3, 3, 3, 3], [-1, -1, 3, -3]]
     """
     size = int(np.prod(shape, dtype=np.int64))
     stream = b"".join(hashlib.sha256(f"{seed} {k}".encode()).digest() for k in range(-(-size // 4)))

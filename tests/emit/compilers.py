@@ -1,0 +1,58 @@
+"""What the tests of the emitter share: tools that may be missing, flags, and comparison of every wire."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from zahlen.emit.harness import Compiled
+from zahlen.machine import Machine
+
+STRICT = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
+SANITIZED = (*STRICT, "-O0", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
+def need(*tools: str) -> None:
+    """Skip the test where a tool is missing, or fail it where all of them must be there."""
+    missing = [tool for tool in tools if shutil.which(tool) is None]
+    if missing and os.environ.get("ZAHLEN_REQUIRE_TOOLS") == "1":
+        pytest.fail(f"{missing[0]} is not installed, and ZAHLEN_REQUIRE_TOOLS=1")
+    if missing:
+        pytest.skip(f"{missing[0]} is not installed")
+
+
+def shell(command: Sequence[str | Path], expected: int = 0) -> str:
+    """Standard output of a command that must end with this status."""
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == expected, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    return done.stdout
+
+
+def same(found: dict[str, Any], wanted: dict[str, Any], context: object = "") -> None:
+    """All wires equal, in order, with shapes."""
+    assert list(found) == list(wanted)
+    for name in wanted:
+        assert np.array_equal(found[name], wanted[name]), f"wire {name!r} of\n{context}"
+
+
+def compare(program: Compiled, machine: Machine, x: dict[str, Any], state: dict[str, Any] | None = None) -> None:
+    """Every wire of the program after one step is the reference's."""
+    same(program.trace(x, state or None), machine.trace(x, state or None, executor="reference"), machine)
+
+
+def compare_sequences(program: Compiled, machine: Machine, x: dict[str, Any]) -> None:
+    """Every wire of every step is the reference's, with the program keeping its own state."""
+    found = program.sequence(x)
+    batch, time = next((v.shape[:2] for v in found.values()), (1, 1))
+    state = machine.initial_state(batch)
+    for t in range(time):
+        wanted = machine.trace({n: v[:, t] for n, v in x.items()}, state, executor="reference")
+        same({name: value[:, t] for name, value in found.items()}, wanted, machine)
+        state = {register: wanted[successor] for register, successor in machine.successors.items()}
