@@ -584,6 +584,11 @@ def test_offsets_that_others_see_stay():
     b, x = mlp()
     before = b.build(b.affine(b.sub(x, b.constant([2**40, 0])), [[2**40, 2]]))
     assert passes.fold_offsets(before) is before
+    # the bias would fit, but not every sum with it
+    b = Builder()
+    x = b.input("x", (2,), Levels(2**40, 2**40 + 1))
+    before = b.build(b.affine(b.sub(x, b.constant([2**40, 0])), [[2**22, 2**22]]))
+    assert passes.fold_offsets(before) is before
 
 
 # ---------------------------------------------------------------------------------------------------- planted networks
