@@ -587,7 +587,7 @@ def test_offsets_that_others_see_stay():
     # the bias would fit, but not every sum with it
     b = Builder()
     x = b.input("x", (2,), Levels(2**40, 2**40 + 1))
-    before = b.build(b.affine(b.sub(x, b.constant([2**40, 0])), [[2**22, 2**22]]))
+    before = b.build(b.affine(b.sub(x, b.constant([2**40, 2**40])), [[2**24, -(2**24)]]))
     assert passes.fold_offsets(before) is before
 
 
