@@ -129,7 +129,15 @@ def save(machine: Machine, path: str | Path) -> None:
         raise FileError(f"{path}: notes must be JSON values: {error}") from None
     metadata = {"zahlen": _canonical(program(machine)).decode(), "notes": notes, "sha256": machine.hash}
     with replacing(path) as file:
-        file.write(to_bytes(tensors(machine), metadata))
+        file.write(_ordered(to_bytes(tensors(machine), metadata)))
+
+
+def _ordered(content: bytes) -> bytes:
+    """The same file with its header's keys sorted, so that equal machines with equal notes are equal files."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = _canonical(json.loads(content[8:end]))
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[end:]
 
 
 # ---------------------------------------------------------------------------------------------------- reading
@@ -216,13 +224,12 @@ def _assemble(tree: Any, constants: Mapping[str, IntArray], notes: Mapping[str, 
         kind = op.OPERATIONS[entry["op"]]
         entry = _object(entry, f"wire {brief(entry.get('name'))}", {"name", "op", "of", *kind.attribute_fields()})
         name, operands = _name(entry["name"]), [_text(o, "operand") for o in _list(entry["of"], "of")]
-        attributes = {field: _decode(entry[field]) for field in kind.attribute_fields()}
         try:
             arrays = {field: unread.pop(f"{name}.{field}") for field in kind.tensor_fields()}
         except KeyError as error:
             raise FileError(f"tensor {error.args[0]!r} is missing") from None
         try:
-            operation = kind(**attributes, **arrays)
+            operation = kind(**{field: _decode(entry[field]) for field in kind.attribute_fields()}, **arrays)
         except ZahlenError as error:
             raise FileError(f"wire {name!r}: {error}") from None
         builder.append(operation, *operands, name=name)
