@@ -259,6 +259,17 @@ def unused() -> Machine:
 
 
 @made
+def between() -> Machine:
+    """Wires that come and go between a sum and its staircase, which are one loop in the program."""
+    b = Builder()
+    x = b.input("x", (6,), Levels(-9, 9))
+    z = b.affine(x, np.arange(36).reshape(6, 6) - 17)
+    back = b.neg(b.neg(b.neg(x)))
+    y = b.staircase(z, np.arange(-900, 900, 100), np.arange(19))
+    return b.build(b.add(y, back), b.neg(b.neg(y)))
+
+
+@made
 def single_numbers() -> Machine:
     """Wires without axes."""
     b = Builder()
