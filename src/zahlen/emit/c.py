@@ -230,10 +230,7 @@ def _work_struct(layout: Layout) -> list[str]:
     text = ["// Memory for one step; it need not be kept between steps. Arrays in a union never live together."]
     text += ["typedef struct {"]
     for slot in layout.slots:
-        members = []
-        for wire in slot.wires:
-            array = (layout.held.get(wire) or layout.place[wire]).rpartition(".")[2].removeprefix("work->")
-            members.append(f"{layout.ctype[wire]} {array}[{layout.wires[wire].size}];")
+        members = [f"{layout.ctype[w]} {layout.member[w]}[{layout.wires[w].size}];" for w in slot.wires]
         if len(members) == 1:
             text.append(f"    {members[0]}")
         else:

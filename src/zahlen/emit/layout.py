@@ -63,6 +63,8 @@ class Layout:
         Sums that only a staircase reads, by the name of the sum: their array never exists.
     place : dict of str to str
         The C expression for a wire's array.
+    member : dict of str to str
+        The name of an array within the work struct.
     copied : dict of str to str
         Output parameters that are filled at the end, by wire: their wire lives elsewhere.
     """
@@ -84,10 +86,11 @@ class Layout:
         self.held = self._held()
         self._place_fixed()
         self._place_outputs()
+        self.member: dict[str, str] = {}
         self.slots = self._share()
         for slot in self.slots:
             for wire in slot.wires:
-                member = self.held.get(wire) or self.identifier[wire]
+                member = self.member[wire] = self.held.get(wire) or self.identifier[wire]
                 expression = f"work->{slot.name}.{member}" if len(slot.wires) > 1 else f"work->{member}"
                 if wire in self.held:
                     self.held[wire] = expression
