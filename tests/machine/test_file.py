@@ -384,7 +384,7 @@ def test_padding_costs_nothing_before_it_is_refused(path):
         FileError, match="wire 'y': 2,000,000,009 elements more exceed the limit of 4,194,304 per sample"
     ):
         load(hostile(path, {**conv, "padding": [[10**9, 10**9]]}, y_weight=[[[1]]], y_bias=[0]))
-    with pytest.raises(FileError, match="wire 'y': .* elements more exceed the limit"):
+    with pytest.raises(FileError, match=r"wire 'y': .* elements more exceed the limit"):
         load(hostile(path, {**conv, "padding": [[0, 2**200]]}, y_weight=[[[1]]], y_bias=[0]))
 
 
