@@ -259,6 +259,15 @@ def test_units_that_are_constant_at_one_position_only_do_not_fold():
     assert passes.fold_constants(before) is before
 
 
+@pytest.mark.parametrize(("axis", "weight"), [(0, [[1, 2]]), (1, [[1, 0]])])
+def test_a_unit_folds_where_it_is_one_constant_at_all_positions(axis, weight):
+    b = Builder()
+    x = b.input("x", (1, 2) if axis == 0 else (2, 1), Levels(0, 3))
+    both = b.concat(x, b.constant([[5, 5]] if axis == 0 else [[5], [5]]), axis=axis)
+    after = exhaust(b.build(b.affine(both, [[1, 2]], name="y")), passes.fold_constants)
+    assert operation(after, "y").weight.tolist() == weight
+
+
 def test_different_constants_at_different_positions_do_not_fold():
     b = Builder()
     x = b.input("x", (2, 1), Levels(0, 3))
