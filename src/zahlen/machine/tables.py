@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from .errors import MachineError
 
 DIGITS = (50, 100, 200, 400, 800)
 """Precisions tried in turn."""
+
+FOLD_DIGITS = 120
+"""Precision in which batch norms are folded."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ def thresholds(points: Sequence[Point], unit: Fraction | int) -> IntArray:
     array([-80,   0,  81])
     """
     unit = Fraction(unit)
+    if unit <= 0:
+        raise MachineError(f"a unit is positive, got {unit}")
     return _int64([_ceiling(point, unit) for point in points])
 
 
@@ -119,15 +125,17 @@ def folded_thresholds(
     >>> folded_thresholds(hardtanh_points(3), 10, 1.0, 0.0, 0.25, 4.0, 0.0)
     (array([-7, 13]), False)
     """
-    context = Context(prec=120)
+    context = Context(prec=FOLD_DIGITS)
     if scale == 0:
         raise MachineError("a batch norm of scale 0 has no thresholds")
+    if Fraction(variance) + Fraction(eps) <= 0:
+        raise MachineError(f"a batch norm of variance {variance} + {eps} has no deviation to divide by")
     deviation = context.sqrt(context.add(_decimal(Fraction(variance), context), _decimal(Fraction(eps), context)))
     slope = context.divide(deviation, _decimal(Fraction(scale), context))
     centre, start, factor = (_decimal(Fraction(v), context) for v in (mean, shift, unit))
-    places, result = Decimal(1).scaleb(-40), []
+    places, result = Decimal((0, (1,), -40)), []
     for point in points:
-        real = context.add(context.multiply(context.subtract(point.value(context), start), slope), centre)
+        real = context.add(context.multiply(context.subtract(_value(point), start), slope), centre)
         z = context.multiply(real, factor)
         if abs(z) >= 2**62:
             z = Decimal(2**62).copy_sign(z)  # beyond every accumulator: never, or always, reached
@@ -143,8 +151,9 @@ def _ceiling(point: Point, unit: Fraction) -> int:
     for digits in DIGITS:
         context = Context(prec=digits)
         value = context.multiply(point.value(context), _decimal(unit, context))
-        slack = Decimal(10) ** (value.adjusted() - digits + 6)
-        low, high = ((value + error).to_integral_value(ROUND_CEILING) for error in (-slack, slack))
+        slack = Decimal((0, (1,), value.adjusted() - digits + 6))
+        # operators would round to the caller's own decimal context
+        low, high = (end(value, slack).to_integral_value(ROUND_CEILING) for end in (context.subtract, context.add))
         if low == high:
             return int(low)
     raise MachineError(f"a threshold is not decided with {DIGITS[-1]} digits")
@@ -172,5 +181,9 @@ def reached(points: Sequence[Point], x: float) -> int:
     >>> reached(tanh_points(4), 0.0)
     2
     """
-    context = Context(prec=120)
-    return sum(point.value(context) <= _decimal(Fraction(x), context) for point in points)
+    return sum(_value(point) <= Decimal(x) for point in points)
+
+
+@lru_cache(maxsize=4096)
+def _value(point: Point) -> Decimal:
+    return point.value(Context(prec=FOLD_DIGITS))

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..machine import Builder, LayerError, Levels, Wire, tables
+from ..machine import Builder, LayerError, Levels, MachineError, Wire, tables
 from .norm import BatchNorm
-from .spec import Layer, Spec
+from .spec import FLOAT32_LIMIT, Layer, Spec, positive
 
 TABLE_LIMIT = 2**22
 """Most entries of a direct table over the accumulator; beyond it thresholds are searched."""
@@ -25,7 +25,8 @@ class _Surrogate(torch.autograd.Function):
     def forward(ctx: Any, z: Tensor, activation: Activation) -> Tensor:
         ctx.activation = activation
         ctx.save_for_backward(z)
-        return activation.stairs(z)
+        # thresholds are integers, so what a batch norm makes of its batch falls to the integer below
+        return activation.stairs(z if activation.norm is None else z.floor())
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
@@ -33,6 +34,18 @@ class _Surrogate(torch.autograd.Function):
         unit = float(activation.receives().unit)
         grad = activation.pull_back(z.to(torch.float32).mul(1 / unit), grads[0])
         return grad.mul_(float(activation.unit) / unit).to(z.dtype), None
+
+
+class _Folded(torch.autograd.Function):
+    """Forward the levels, backward into the smooth function that they stand for."""
+
+    @staticmethod
+    def forward(ctx: Any, smooth: Tensor, levels: Tensor) -> Tensor:
+        return levels.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0], None
 
 
 class Activation(Layer):
@@ -51,7 +64,8 @@ class Activation(Layer):
     def __init__(self, points: Sequence[tables.Point], alphabet: Levels, unit: Fraction) -> None:
         super().__init__()
         self.points, self.alphabet, self.unit = tuple(points), alphabet, unit
-        self._norm: tuple[BatchNorm, ...] = ()  # in a tuple: the norm is its parent's child, not ours
+        if len(self.points) + 1 != alphabet.size or max(-alphabet.lo, alphabet.hi) >= FLOAT32_LIMIT:
+            raise LayerError(f"{type(self).__name__}: {len(self.points)} points do not fit levels {alphabet}")
         self._tables: dict[torch.device, Tensor] = {}
 
     def extra_repr(self) -> str:
@@ -70,31 +84,31 @@ class Activation(Layer):
         """`grad` times the curve's derivative at x: the surrogate gradient, a new tensor."""
         raise TypeError(f"{type(self).__name__} needs a derivative")
 
-    def bind(self, spec: Spec) -> Spec:
-        self.spec = spec
-        self.thresholds = tables.thresholds(self.points, spec.unit)
-        self._tables = {}
-        return spec.but(alphabet=self.alphabet, unit=self.unit)
+    @property
+    def norm(self) -> BatchNorm | None:
+        """The batch norm before, which is folded into the thresholds."""
+        return self.receives().norm
 
-    def follow(self, norm: BatchNorm) -> None:
-        """Fold a batch norm, whose output comes in, into the thresholds."""
-        self._norm = (norm,)
+    def bind(self, spec: Spec) -> Spec:
+        try:
+            self.thresholds = tables.thresholds(self.points, spec.unit)
+        except MachineError as error:
+            raise self.fail(str(error)) from None
+        self.spec = spec
+        self._tables = {}
+        return spec.but(alphabet=self.alphabet, unit=self.unit, norm=None)
 
     def forward(self, z: Tensor) -> Tensor:
         """(batch, *shape) of integers, or of a batch norm's output in training, to (batch, *shape) of levels."""
-        self.receives()
-        if self._norm and not self._norm[0].training:
-            return self._folded(z, self._norm[0])
+        if self.norm is not None and not self.norm.training:
+            return self._folded(z, self.norm)
         result: Tensor = _Surrogate.apply(z, self)  # type: ignore[no-untyped-call]
         return result
 
     def stairs(self, z: Tensor) -> Tensor:
-        """v[number of j with t_j <= z] by a direct table over the integers between the first and last threshold.
-
-        A fractional z (a batch norm's in training) falls to the integer below, as thresholds are integers.
-        """
+        """v[number of j with t_j <= z] by a direct table over the integers between the first and last threshold."""
         lo, hi = int(self.thresholds[0]) - 1, int(self.thresholds[-1])
-        if hi - lo >= TABLE_LIMIT:
+        if hi - lo >= TABLE_LIMIT or max(-lo, hi) >= FLOAT32_LIMIT:  # float32 would round z - lo
             edges = torch.as_tensor(self.thresholds, dtype=torch.float64, device=z.device)
             index = torch.bucketize(z.to(torch.float64), edges, right=True)
             return index.to(torch.float32).mul_(self.alphabet.step).add_(self.alphabet.lo)
@@ -114,9 +128,10 @@ class Activation(Layer):
         index = torch.searchsorted(torch.as_tensor(thresholds, dtype=torch.float64, device=z.device), flat, right=True)
         levels = torch.as_tensor(values, dtype=torch.float32, device=z.device).gather(1, index)
         y = levels.reshape(rows.shape).movedim(0, 1 + norm.axis)
-        smooth = self.curve(norm.normalise(z)) * float(self.unit)
-        # adds an exact zero, and the curve's gradient
-        return y + (smooth - smooth.detach()) if smooth.requires_grad else y
+        if not (torch.is_grad_enabled() and any(t.requires_grad for t in (z, norm.weight, norm.bias))):
+            return y
+        result: Tensor = _Folded.apply(self.curve(norm.normalise(z)) * float(self.unit), y)  # type: ignore[no-untyped-call]
+        return result
 
     def _folded_constants(self, norm: BatchNorm) -> tuple[Any, Any]:
         thresholds, turned = norm.fold(self.points)
@@ -128,9 +143,9 @@ class Activation(Layer):
         return thresholds, values
 
     def emit(self, builder: Builder, x: Wire) -> Wire:
-        if not self._norm:
+        if self.norm is None:
             return builder.staircase(x, self.thresholds, self.levels)
-        return builder.staircase(x, *self._folded_constants(self._norm[0]), axis=self._norm[0].axis)
+        return builder.staircase(x, *self._folded_constants(self.norm), axis=self.norm.axis)
 
 
 class TanhD(Activation):
@@ -209,9 +224,7 @@ class ReLUD(Activation):
 
     def __init__(self, levels: int, top: int | Fraction = 4) -> None:
         alphabet = _counted(levels)
-        self.top = Fraction(top)
-        if self.top <= 0:
-            raise LayerError(f"ReLUD: top must be positive, got {top}")
+        self.top = positive(self, top, "top")
         super().__init__(tables.relu_points(levels, self.top), alphabet, (levels - 1) / self.top)
 
     def curve(self, x: Tensor) -> Tensor:

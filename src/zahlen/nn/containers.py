@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from functools import reduce
 from typing import Any
@@ -13,7 +14,6 @@ from torch import Tensor
 
 from ..machine import Builder, LayerError, Levels, Machine, Wire
 from .activations import Activation
-from .norm import BatchNorm
 from .shape import Input
 from .spec import Layer, Spec, carried
 
@@ -63,12 +63,10 @@ class Sequential(torch.nn.Sequential, Layer):
 
     def __init__(self, *layers: Any) -> None:
         super().__init__(*layers)
-        for name, layer in self.named_children():
-            if not isinstance(layer, Layer):
-                raise LayerError(f"Sequential: {name} is a {type(layer).__name__}, which is no layer of zahlen.nn")
-        first = next(iter(self), None)
-        if isinstance(first, Input):
-            self._output = self._chain(first.start(), self._layers()[1:])
+        self._bound: Any = None
+        self._given: list[tuple[Layer, Spec]] = []
+        self._layers()
+        self._follow_changes()
 
     def bind(self, spec: Spec) -> Spec:
         self.spec = spec
@@ -76,20 +74,51 @@ class Sequential(torch.nn.Sequential, Layer):
         return self._output
 
     def _layers(self) -> list[Layer]:
+        for name, layer in self.named_children():
+            if not isinstance(layer, Layer):
+                raise LayerError(f"Sequential: {name} is a {type(layer).__name__}, which is no layer of zahlen.nn")
         return [layer for layer in self if isinstance(layer, Layer)]
 
     def _chain(self, spec: Spec, layers: list[Layer]) -> Spec:
-        for layer, following in zip(layers, [*layers[1:], None]):
+        self._given = []
+        for layer in layers:
+            # a nested Sequential looks at its own first layer
+            if spec.norm is not None and not isinstance(layer, (Activation, Sequential)):
+                raise spec.norm.alone()
+            self._given.append((layer, spec))
             spec = layer.bind(spec)
-            if isinstance(layer, BatchNorm):
-                if not isinstance(following, Activation):
-                    raise layer.fail("folds into the staircase behind it; put an activation right after it")
-                following.follow(layer)
         return spec
+
+    def _follow_changes(self) -> None:
+        """Bind a whole network anew if layers came, went, or were bound by another network since."""
+        first = next(iter(self), None)
+        if not isinstance(first, Input) or self._bound == self._binding():
+            return
+        self._bound = None
+        self._output = self._chain(first.start(), self._layers()[1:])
+        if self._output.norm is not None:
+            raise self._output.norm.alone()
+        for container in self.modules():
+            for layer, spec in getattr(container, "_given", ()):
+                if layer.spec != spec:
+                    raise layer.fail(
+                        "stands at two places of one network that give it different inputs; make a second layer"
+                    )
+        self._bound = self._binding()
+
+    def _binding(self) -> list[Any]:
+        return [(module, getattr(module, "spec", None)) for module in self.modules()]
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(batch, *shape) of integers to (batch, *shape) of integers in floats."""
+        self._follow_changes()
+        result: Tensor = super().forward(input)  # type: ignore[no-untyped-call]
+        return result
 
     @property
     def output(self) -> Spec:
         """What comes out: shape, alphabet, unit."""
+        self._follow_changes()
         if not hasattr(self, "_output"):
             self.receives()
         return self._output
@@ -107,8 +136,7 @@ class Sequential(torch.nn.Sequential, Layer):
 
     def emit(self, builder: Builder, x: Wire) -> Wire:
         for layer in self._layers():
-            x = layer.emit(builder, x)
-            layer.wire_name = x.name
+            x = layer.place(builder, x)
         return x
 
     def machine(self, *, classify: bool = False, **notes: Any) -> Machine:
@@ -123,6 +151,10 @@ class Sequential(torch.nn.Sequential, Layer):
         """
         builder = Builder()
         first = self._input()
+        self._follow_changes()
+        for layer in self.modules():
+            if isinstance(layer, Layer):
+                layer.wire_names = ()
         x = self.emit(builder, builder.input("x", first.shape, first.alphabet))
         if classify:
             x = builder.argmax(x, name="label")
@@ -135,21 +167,35 @@ class Sequential(torch.nn.Sequential, Layer):
         """
         self.machine()
         seen: dict[str, Tensor] = {}
-        was_training = self.training
         with ExitStack() as stack:
-            stack.callback(self.train, was_training)
-            self.eval()
+            stack.enter_context(evaluating(self))
             for layer in self.modules():
-                if isinstance(layer, Layer) and layer.wire_name:
-                    hook = layer.register_forward_hook(lambda m, _, y: seen.__setitem__(m.wire_name, y))
+                if isinstance(layer, Layer) and layer.wire_names:
+                    names = iter(layer.wire_names)  # a layer at several places is called in the order of its wires
+                    hook = layer.register_forward_hook(lambda _, __, y, names=names: seen.__setitem__(next(names), y))
                     stack.callback(hook.remove)
-            stack.enter_context(torch.no_grad())
             self(x)
         return seen
 
     def twin(self) -> torch.nn.Sequential:
         """The float network of the same shape, starting from the same latent weights."""
-        return torch.nn.Sequential(*(layer.twin() for layer in self._layers()))
+        self.output  # noqa: B018  (bound, or an error that says how)
+        layers = self._layers()
+        made = {layer: layer.twin() for layer in layers}  # a layer at two places stays one layer
+        return torch.nn.Sequential(*(made[layer] for layer in layers))
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Eval mode without gradients; afterwards every module is in the mode that it was in."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 class Add(Layer):
@@ -165,9 +211,16 @@ class Add(Layer):
 
     def __init__(self, *branches: Layer) -> None:
         super().__init__()
+        self._given: list[tuple[Layer, Spec]] = []
+        if not branches:
+            raise LayerError("Add: at least one branch is due")
         self.branches = torch.nn.ModuleList(branches if len(branches) > 1 else (*branches, Identity()))
+        self._layers()
 
     def _layers(self) -> list[Layer]:
+        for branch in self.branches:
+            if not isinstance(branch, Layer):
+                raise LayerError(f"Add: a branch is a {type(branch).__name__}, which is no layer of zahlen.nn")
         return [branch for branch in self.branches if isinstance(branch, Layer)]
 
     def extra_repr(self) -> str:
@@ -175,7 +228,11 @@ class Add(Layer):
 
     def bind(self, spec: Spec) -> Spec:
         self.spec = spec
+        self._given = [(branch, spec) for branch in self._layers()]
         specs = [branch.bind(spec) for branch in self._layers()]
+        for norm in (s.norm for s in specs):
+            if norm is not None:
+                raise norm.alone()
         if len({s.shape for s in specs}) != 1:
             raise self.fail(f"branches end in shapes {' and '.join(str(s.shape) for s in specs)}")
         unit = max(s.unit for s in specs)
@@ -201,7 +258,7 @@ class Add(Layer):
     def emit(self, builder: Builder, x: Wire) -> Wire:
         wires = []
         for branch, factor in zip(self._layers(), self.factors):
-            wire = branch.emit(builder, x)
+            wire = branch.place(builder, x)
             if factor & (factor - 1) == 0:
                 wire = builder.shift(wire, -(factor.bit_length() - 1)) if factor > 1 else wire
             else:

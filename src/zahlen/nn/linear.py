@@ -6,13 +6,14 @@ import math
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..machine import Builder, Levels, Wire
+from ..machine import Builder, LayerError, Levels, Wire
 from .exact import exact_products
-from .spec import FLOAT32_LIMIT, Layer, Spec, carrier
+from .spec import FLOAT32_LIMIT, Layer, Spec, carrier, whole
 from .weights import default_scale, integers, on_grid, warn_if_dead, weight_grid
 
 
@@ -26,9 +27,7 @@ class _Affine(Layer):
         """Latent weights start as PyTorch's do: uniform in +-1/sqrt(fan_in)."""
         self.grid = weight_grid(weights)
         fan_in = math.prod(shape[1:])
-        self.scale = default_scale(self.grid, fan_in) if scale is None else scale
-        if isinstance(self.scale, bool) or not isinstance(self.scale, int) or self.scale < 1:
-            raise self.fail(f"scale is a positive integer, got {scale!r}")
+        self.scale = default_scale(self.grid, fan_in) if scale is None else whole(self, scale, "scale")
         bound = 1 / math.sqrt(fan_in)
         self.weight = torch.nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
         self.bias = torch.nn.Parameter(torch.empty(shape[0]).uniform_(-bound, bound)) if bias else None
@@ -39,8 +38,10 @@ class _Affine(Layer):
         self.unit = spec.unit * self.scale
         # a bias as large as all products together decides by itself: nothing is lost by clipping it there
         widest = max(abs(self.grid.lo), abs(self.grid.hi)) * spec.bound * math.prod(self.weight.shape[1:])
-        self._bias_grid = Levels(-widest, widest)
-        self._bound = 2 * widest if self.bias is not None else widest
+        finest = 2 ** max(0, widest.bit_length() - 24)  # biases are rounded in float32
+        largest = widest // finest * finest
+        self._bias_grid = Levels(-largest, largest)
+        self._bound = widest + largest if self.bias is not None else widest
         carrier(self._bound, self)
         return Spec(shape, Levels(-self._bound, self._bound), self.unit, channels)
 
@@ -114,10 +115,12 @@ class Linear(_Affine):
     ) -> None:
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
+        for value in (in_features, out_features):
+            whole(self, value, "a number of features")
         self._parameters_of((out_features, in_features), bias, weights, scale)
 
     def extra_repr(self) -> str:
-        return f"{self.in_features}, {self.out_features}"
+        return f"{self.in_features}, {self.out_features}{grid_repr(self)}"
 
     def bind(self, spec: Spec) -> Spec:
         if not spec.shape or spec.shape[-1] != self.in_features:
@@ -153,15 +156,22 @@ class _Conv(_Affine):
     ) -> None:
         super().__init__()
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size, self.stride, self.padding, self.dilation = (
-            per_axis(v, self.dims) for v in (kernel_size, stride, padding, dilation)
+        self.kernel_size, self.stride, self.dilation = (
+            per_axis(self, v, self.dims, 1) for v in (kernel_size, stride, dilation)
         )
+        self.padding = per_axis(self, padding, self.dims, 0)
+        for value in (in_channels, out_channels, groups):
+            whole(self, value, "a number of channels or groups")
         if in_channels % groups or out_channels % groups:
             raise self.fail(f"{groups} groups do not divide the channels")
         self._parameters_of((out_channels, in_channels // groups, *self.kernel_size), bias, weights, scale)
 
     def extra_repr(self) -> str:
-        return f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
+        for name, usual in (("stride", 1), ("padding", 0), ("dilation", 1)):
+            value = getattr(self, name)
+            text += f", {name}={value}" if set(value) != {usual} else ""
+        return text + (f", groups={self.groups}" if self.groups != 1 else "") + grid_repr(self)
 
     def bind(self, spec: Spec) -> Spec:
         if len(spec.shape) != 1 + self.dims or spec.shape[0] != self.in_channels:
@@ -223,12 +233,16 @@ class Embedding(Layer):
     def __init__(self, symbols: int, width: int, *, weights: int | Levels = 255, scale: int | None = None) -> None:
         super().__init__()
         self.symbols, self.width = symbols, width
+        for value in (symbols, width):
+            whole(self, value, "a number of symbols, or the width,")
         self.grid = weight_grid(weights)
-        self.scale = max(1, max(abs(self.grid.lo), abs(self.grid.hi)) // 4) if scale is None else scale
+        usual = max(1, max(abs(self.grid.lo), abs(self.grid.hi)) // 4)
+        self.scale = usual if scale is None else whole(self, scale, "scale")
         self.weight = torch.nn.Parameter(torch.randn(symbols, width))
+        warn_if_dead(on_grid(self.weight, self.scale, self.grid), type(self).__name__)
 
     def extra_repr(self) -> str:
-        return f"{self.symbols}, {self.width}"
+        return f"{self.symbols}, {self.width}{grid_repr(self)}"
 
     def bind(self, spec: Spec) -> Spec:
         if spec.alphabet.lo < 0 or spec.alphabet.hi >= self.symbols:
@@ -238,6 +252,7 @@ class Embedding(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, *shape) of symbols to (batch, *shape, width) of integers."""
+        self.receives()
         return F.embedding(x.long(), on_grid(self.weight, self.scale, self.grid))
 
     def emit(self, builder: Builder, x: Wire) -> Wire:
@@ -252,9 +267,17 @@ class _FloatEmbedding(torch.nn.Embedding):
         return super().forward(input.long())
 
 
-def per_axis(value: int | tuple[int, ...], dims: int) -> tuple[int, ...]:
-    """One integer for each axis."""
-    return (value,) * dims if isinstance(value, int) else tuple(value)
+def grid_repr(layer: _Affine | Embedding) -> str:
+    """What the integer weights are, for `extra_repr`."""
+    return f", weights={layer.grid}, scale={layer.scale}" if hasattr(layer, "scale") else ""
+
+
+def per_axis(layer: Layer, value: Any, dims: int, least: int) -> Any:
+    """One integer of at least `least` for each axis."""
+    values = (value,) * dims if isinstance(value, (int, np.integer)) else value
+    if not isinstance(values, (tuple, list)) or len(values) != dims:
+        raise LayerError(f"{type(layer).__name__}: an integer is due, or {dims} of them, got {value!r}")
+    return tuple(whole(layer, v, "an entry of kernel_size, stride, padding or dilation", least) for v in values)
 
 
 def window_counts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..machine import Builder, Wire, tables
+from ..machine import Builder, LayerError, MachineError, Wire, tables
 from .spec import Layer, Spec
 
 
@@ -34,6 +35,8 @@ class BatchNorm(Layer):
 
     def __init__(self, eps: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__()
+        if not (math.isfinite(eps) and eps >= 0 and 0 <= momentum <= 1):
+            raise LayerError(f"BatchNorm: eps >= 0 and momentum in 0..1 are due, got {eps} and {momentum}")
         self.eps, self.momentum = eps, momentum
         for name in ("weight", "bias"):
             self.register_parameter(name, None)  # until bind tells how many channels there are
@@ -42,21 +45,26 @@ class BatchNorm(Layer):
         self._cache: tuple[Any, Any] | None = None
 
     def bind(self, spec: Spec) -> Spec:
-        self.spec = spec
-        self.axis = spec.channels
-        channels = spec.shape[self.axis]
+        channels = spec.shape[spec.channels]
         if self.weight is None:
             self.weight = torch.nn.Parameter(torch.ones(channels))
             self.bias = torch.nn.Parameter(torch.zeros(channels))
             self.running_mean, self.running_var = torch.zeros(channels), torch.ones(channels)
-        return spec
+        if len(self.weight) != channels:
+            raise self.fail(f"was made for {len(self.weight)} channels and receives {channels}; make a second layer")
+        self.spec, self.axis = spec, spec.channels
+        return spec.but(norm=self)
 
     def forward(self, z: Tensor) -> Tensor:
         """In training the normalised values on the accumulator's scale; in eval mode the accumulator as it is."""
+        spec = self.receives()
         if not self.training:
             return z
-        unit = float(self.receives().unit)
-        x = z.to(torch.float32).mul(1 / unit).movedim(1 + self.axis, 1)
+        unit = float(spec.unit)
+        if z.numel() <= len(self.weight):
+            raise self.fail("in training a batch has more than one value per channel; take another batch size")
+        dtype = self._checked()[0].dtype
+        x = z.to(dtype).mul(1 / unit).movedim(1 + self.axis, 1)
         y = torch.nn.functional.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, True, self.momentum, self.eps
         )
@@ -71,16 +79,23 @@ class BatchNorm(Layer):
         shift = self.bias - self.running_mean * slope
         return z.to(torch.float32) * (slope / unit).view(shape) + shift.view(shape)
 
+    def alone(self) -> LayerError:
+        """The error where no activation follows."""
+        return self.fail("folds into the staircase behind it; put an activation right after it")
+
     def fold(self, points: Sequence[tables.Point]) -> tuple[Any, Any]:
         """Thresholds (channels, T) on the accumulator, and which channels are turned around, bool (channels,)."""
         unit = self.receives().unit
-        state = tuple(t.detach().to("cpu", torch.float32) for t in self._state())
-        key = (tuple(points), unit, *(t.numpy().tobytes() for t in state))
+        state = tuple(t.detach().to("cpu", torch.float64) for t in self._checked())
+        key = (tuple(points), unit, self.eps, *(t.numpy().tobytes() for t in state))
         if self._cache is None or self._cache[0] != key:
-            rows = [
-                tables.folded_thresholds(points, unit, scale or 1.0, shift, mean, variance, self.eps)
-                for scale, shift, mean, variance in zip(*(t.tolist() for t in state))
-            ]
+            try:
+                rows = [
+                    tables.folded_thresholds(points, unit, scale or 1.0, shift, mean, variance, self.eps)
+                    for scale, shift, mean, variance in zip(*(t.tolist() for t in state))
+                ]
+            except MachineError as error:
+                raise self.fail(str(error)) from None
             self._cache = (key, (np.stack([t for t, _ in rows]), np.array([turned for _, turned in rows])))
         thresholds, turned = self._cache[1]
         return thresholds.copy(), turned
@@ -90,8 +105,14 @@ class BatchNorm(Layer):
         scale, shift = self.weight.tolist(), self.bias.tolist()
         return {k: shift[k] for k, value in enumerate(scale) if value == 0}
 
-    def _state(self) -> tuple[Tensor, ...]:
-        return self.weight, self.bias, self.running_mean, self.running_var
+    def _checked(self) -> tuple[Tensor, ...]:
+        """Scale, shift, mean and variance, or a `LayerError` if they are no numbers to work with."""
+        state = self.weight, self.bias, self.running_mean, self.running_var
+        if any(t.dtype not in (torch.float32, torch.float64) for t in state):
+            raise self.fail(f"works in float32 or float64, not {self.weight.dtype}; call model.float()")
+        if not all(bool(t.isfinite().all()) for t in state):
+            raise self.fail("a parameter or statistic is no longer finite; train with a smaller lr")
+        return state
 
     def emit(self, builder: Builder, x: Wire) -> Wire:
         return x
@@ -102,4 +123,7 @@ class BatchNorm(Layer):
         kinds: dict[int, Any] = {1: torch.nn.BatchNorm1d, 2: torch.nn.BatchNorm1d, 3: torch.nn.BatchNorm2d}
         if dims not in kinds or (dims == 2 and self.axis == 1):
             raise self.fail(f"the float twin has no batch norm over shape {self.receives().shape}")
-        return kinds[dims](channels, eps=self.eps, momentum=self.momentum)
+        module = kinds[dims](channels, eps=self.eps, momentum=self.momentum)
+        names = ("weight", "bias", "running_mean", "running_var")
+        module.load_state_dict({name: getattr(self, name) for name in names}, strict=False)  # but the count of batches
+        return module

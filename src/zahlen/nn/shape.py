@@ -12,8 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..machine import Builder, InputError, LayerError, Levels, Wire
-from .linear import window_counts
-from .spec import Layer, Spec, carried, carrier
+from .linear import per_axis, window_counts
+from .spec import Layer, Spec, carried, carrier, positive, whole
+
+SIGNED = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+UNSIGNED = {torch.uint16: torch.int32, torch.uint32: torch.int64}  # PyTorch hardly computes on these
 
 
 class Input(Layer):
@@ -39,18 +42,23 @@ class Input(Layer):
 
     def __init__(self, shape: tuple[int, ...], alphabet: Levels, *, offset: int = 0, unit: int | Fraction = 1) -> None:
         super().__init__()
-        self.shape, self.alphabet, self.offset, self.unit = tuple(shape), alphabet, offset, Fraction(unit)
-        if self.unit <= 0:
-            raise LayerError(f"Input: unit must be positive, got {unit}")
+        if not isinstance(shape, (tuple, list, torch.Size)) or not shape or not isinstance(alphabet, Levels):
+            raise LayerError(f"Input: the shape of one sample and Levels are due, got {shape!r} and {alphabet!r}")
+        self.shape, self.alphabet = tuple(whole(self, n, "an entry of shape") for n in shape), alphabet
+        self.unit = positive(self, unit, "unit")
+        if isinstance(offset, bool) or not isinstance(offset, (int, np.integer)):
+            raise LayerError(f"Input: offset is an integer, got {offset!r}")
+        self.offset = int(offset)
 
     def extra_repr(self) -> str:
-        return f"{self.shape}, {self.alphabet}"
+        return f"{self.shape}, {self.alphabet}, offset={self.offset}, unit={self.unit}"
 
     def start(self) -> Spec:
         """What the next layer receives."""
         low, high, step = self.alphabet.lo - self.offset, self.alphabet.hi - self.offset, self.alphabet.step
         self.spec = Spec(self.shape, Levels(low, high, step), self.unit)
-        carrier(self.spec.bound, self)
+        # the values as they come in are carried too
+        self._dtype = carrier(self.spec.bound + abs(self.offset), self)
         return self.spec
 
     def bind(self, spec: Spec) -> Spec:
@@ -58,23 +66,29 @@ class Input(Layer):
 
     def checked(self, x: Tensor) -> Tensor:
         """The batch, or an `InputError` if it is not one of elements of the alphabet."""
-        if x.dtype.is_floating_point or x.dtype.is_complex or x.dtype == torch.bool:
+        if not isinstance(x, Tensor):
+            raise InputError(f"Input: a tensor of integers is due, got {type(x).__name__}; see torch.as_tensor")
+        if x.dtype in UNSIGNED:
+            x = x.to(UNSIGNED[x.dtype])
+        if x.dtype not in SIGNED:
             raise InputError(f"Input: integers are due, got {x.dtype}; a network never rounds its input")
-        if x.shape[1:] != self.shape:
+        if x.ndim == 0 or x.shape[1:] != self.shape:
             raise InputError(f"Input: shape (batch, {', '.join(map(str, self.shape))}) is due, got {tuple(x.shape)}")
         if x.numel():
             low, high = (int(end) for end in torch.aminmax(x))
             if low < self.alphabet.lo or high > self.alphabet.hi:
                 raise InputError(f"Input: values are {low}..{high}, the alphabet is {self.alphabet}")
-            if self.alphabet.step > 1 and bool(((x.long() - self.alphabet.lo) % self.alphabet.step).any()):
+            step = self.alphabet.step
+            if step > 1 and bool((x.long() % step != self.alphabet.lo % step).any()):
                 raise InputError(f"Input: a value is off the grid {self.alphabet}")
         return x
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, *shape) of any integer type to the same as floats that hold integers, centred."""
-        spec = self.spec or self.start()
-        x = carried(self.checked(x), spec.bound + abs(self.offset), self)
-        return x - self.offset if self.offset else x
+        if self.spec is None:
+            self.start()
+        x = self.checked(x).to(self._dtype)
+        return x.sub_(self.offset) if self.offset else x
 
     def emit(self, builder: Builder, x: Wire) -> Wire:
         if not self.offset:
@@ -111,15 +125,26 @@ class Standardise(Layer):
 
     def __init__(self, mean: Any, deviation: Any, *, grain: int = 32, limit: int = 127) -> None:
         super().__init__()
-        self.mean = np.asarray(mean, dtype=np.int64)
-        self.deviation = np.maximum(np.asarray(deviation, dtype=np.int64), 1)
-        self.grain, self.limit = grain, limit
-        if self.mean.ndim != 1 or self.mean.shape != self.deviation.shape:
-            raise self.fail("mean and deviation are one row of integers each, of equal length")
+        self.grain, self.limit = whole(self, grain, "grain"), whole(self, limit, "limit")
+        self.mean, self.deviation = np.asarray(mean), np.asarray(deviation)
+        if self.mean.ndim != 1 or self.mean.shape != self.deviation.shape or not self.mean.size:
+            raise LayerError("Standardise: mean and deviation are one row of integers each, of equal length")
+        if self.mean.dtype.kind not in "iu" or self.deviation.dtype.kind not in "iu":
+            raise LayerError(
+                "Standardise: mean and deviation are integers; round them, or put the input on a finer grid"
+            )
+        if max(abs(int(v)) for row in (self.mean, self.deviation) for v in (row.min(), row.max())) >= 2**40:
+            raise LayerError("Standardise: mean and deviation are below 2^40")
+        if self.limit * max(self.grain, 2) >= 2**20:
+            raise LayerError("Standardise: limit times grain is below 2^20")
+        self.mean, self.deviation = self.mean.astype(np.int64), np.maximum(self.deviation.astype(np.int64), 1)
         # x reaches level k where grain (x - mean) / deviation + 1/2 >= k
-        levels = np.arange(1 - limit, limit + 1)
-        self.thresholds = self.mean[:, None] - (self.deviation[:, None] * (1 - 2 * levels)) // (2 * grain)
-        self.levels = np.arange(-limit, limit + 1)
+        levels = np.arange(1 - self.limit, self.limit + 1)
+        self.thresholds = self.mean[:, None] - (self.deviation[:, None] * (1 - 2 * levels)) // (2 * self.grain)
+        self.levels = np.arange(-self.limit, self.limit + 1)
+
+    def extra_repr(self) -> str:
+        return f"{len(self.mean)}, grain={self.grain}, limit={self.limit}"
 
     def bind(self, spec: Spec) -> Spec:
         if spec.shape != self.mean.shape:
@@ -129,6 +154,7 @@ class Standardise(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, features) of integers to (batch, features) of levels."""
+        self.receives()
         edges = torch.as_tensor(self.thresholds, dtype=torch.float64, device=x.device)
         index = torch.searchsorted(edges, x.detach().to(torch.float64).T.contiguous(), right=True).T
         return index.to(torch.float32) - self.limit
@@ -160,7 +186,7 @@ class Reshape(Layer):
 
     def __init__(self, *shape: int) -> None:
         super().__init__()
-        self.shape = shape
+        self.shape = tuple(whole(self, n, "an entry of the shape") for n in shape)
 
     def extra_repr(self) -> str:
         return ", ".join(map(str, self.shape))
@@ -173,6 +199,7 @@ class Reshape(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, *any) to (batch, *shape)."""
+        self.receives()
         return x.reshape(len(x), *self.shape)
 
     def emit(self, builder: Builder, x: Wire) -> Wire:
@@ -202,10 +229,6 @@ class Flatten(Reshape):
         return super().bind(spec)
 
 
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else value
-
-
 class _Pool2d(Layer):
     def __init__(
         self,
@@ -214,14 +237,14 @@ class _Pool2d(Layer):
         padding: int | tuple[int, int] = 0,
     ) -> None:
         super().__init__()
-        self.kernel_size = _pair(kernel_size)
-        self.stride = self.kernel_size if stride is None else _pair(stride)
-        self.padding = _pair(padding)
+        self.kernel_size = per_axis(self, kernel_size, 2, 1)
+        self.stride = self.kernel_size if stride is None else per_axis(self, stride, 2, 1)
+        self.padding = per_axis(self, padding, 2, 0)
         if any(2 * p > k for p, k in zip(self.padding, self.kernel_size)):
             raise self.fail("padding is at most half of the window")
 
     def extra_repr(self) -> str:
-        return f"{self.kernel_size}, stride={self.stride}"
+        return f"{self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
     def _counts(self, spec: Spec) -> tuple[int, ...]:
         if len(spec.shape) != 3:
@@ -239,6 +262,7 @@ class MaxPool2d(_Pool2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, height, width) of integers to the same with fewer rows and columns."""
+        self.receives()
         return F.max_pool2d(x, self.kernel_size, self.stride, self.padding)
 
     def emit(self, builder: Builder, x: Wire) -> Wire:
@@ -252,12 +276,12 @@ class SumPool2d(_Pool2d):
     """Sum over windows: average pooling whose unit grows by the window's size, so that nothing is divided."""
 
     def bind(self, spec: Spec) -> Spec:
-        window = prod(self.kernel_size)
+        shape, window = self._counts(spec), prod(self.kernel_size)
         ends = (spec.alphabet.lo, spec.alphabet.hi, 0) if any(self.padding) else (spec.alphabet.lo, spec.alphabet.hi)
         self.bound = spec.bound * window
         alphabet = Levels(min(ends) * window, max(ends) * window)
         carrier(self.bound, self)
-        return spec.but(shape=self._counts(spec), alphabet=alphabet, unit=spec.unit * window, channels=0)
+        return spec.but(shape=shape, alphabet=alphabet, unit=spec.unit * window, channels=0)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, height, width) of integers to the same with fewer rows and columns."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..machine import Builder, LayerError, Levels, Wire
+
+if TYPE_CHECKING:
+    from .norm import BatchNorm
 
 FLOAT32_LIMIT = 2**24
 FLOAT64_LIMIT = 2**53
@@ -31,12 +35,15 @@ class Spec:
         How many integer steps make 1.0 in the float twin.
     channels : int
         The axis that a batch norm normalises along.
+    norm : BatchNorm, optional
+        The batch norm that these values come from, for the activation that follows to fold.
     """
 
     shape: tuple[int, ...]
     alphabet: Levels
     unit: Fraction
     channels: int = 0
+    norm: BatchNorm | None = None
 
     @property
     def size(self) -> int:
@@ -61,7 +68,7 @@ class Layer(torch.nn.Module):
     """
 
     spec: Spec | None = None
-    wire_name: str = ""  # of the wire that holds the output, once a machine was made
+    wire_names: tuple[str, ...] = ()  # of the wires that hold the output, one per place, once a machine was made
 
     def bind(self, spec: Spec) -> Spec:
         """Take note of what comes in; return what goes out.
@@ -76,6 +83,12 @@ class Layer(torch.nn.Module):
     def emit(self, builder: Builder, x: Wire) -> Wire:
         """Add the layer's operations to a machine; the wire returned equals the module's output in eval mode."""
         raise TypeError(f"{type(self).__name__} needs emit")
+
+    def place(self, builder: Builder, x: Wire) -> Wire:
+        """`emit`, and take note of the wire returned."""
+        wire = self.emit(builder, x)
+        self.wire_names = (*self.wire_names, wire.name)
+        return wire
 
     def twin(self) -> torch.nn.Module:
         """A float module of the same kind that starts from the same latent weights."""
@@ -93,6 +106,24 @@ class Layer(torch.nn.Module):
     def fail(self, reason: str) -> LayerError:
         """A `LayerError` that names the layer."""
         return LayerError(f"{type(self).__name__}({self.extra_repr()}): {reason}")
+
+
+def positive(layer: Layer, value: Any, what: str) -> Fraction:
+    """A positive number as the fraction that it is."""
+    try:
+        number = Fraction(value)
+    except (TypeError, ValueError, OverflowError):
+        raise LayerError(f"{type(layer).__name__}: {what} is a positive number, got {value!r}") from None
+    if number <= 0:
+        raise LayerError(f"{type(layer).__name__}: {what} is positive, got {value!r}")
+    return Fraction(int(number.numerator), int(number.denominator))  # NumPy integers would overflow
+
+
+def whole(layer: Layer, value: object, what: str, least: int = 1) -> int:
+    """An integer of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise LayerError(f"{type(layer).__name__}: {what} is an integer of at least {least}, got {value!r}")
+    return int(value)
 
 
 def carrier(bound: int, layer: Layer) -> torch.dtype:

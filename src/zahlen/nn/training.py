@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import pickle
 import time
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..machine import FileError, InputError, LayerError, replacing
+from .containers import evaluating
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -126,13 +129,17 @@ def fit(
     >>> len(history.epochs)
     2
     """
-    inputs, targets = _tensor(x), _tensor(y)
-    if len(inputs) != len(targets) or len(inputs) == 0 or epochs < 1 or batch < 1:
-        raise InputError(f"{len(inputs)} samples, {len(targets)} targets, {epochs} epochs of batches of {batch}")
+    samples = _pair(x, y, "fit")
+    if epochs < 1 or batch < 1:
+        raise InputError(f"fit: {epochs} epochs of batches of {batch} are no training")
+    if not any(p.requires_grad for p in model.parameters()):
+        raise LayerError("fit: the model has no parameter to train")
     generator = torch.Generator().manual_seed(seed)
-    train, held = _split(inputs, targets, validation, generator)
-    run = _Run(model, train, held, loss, batch, epochs, lr, generator, remarks or {})
+    train, held = _split(samples, validation, generator)
+    run = _Run(model, train, held, loss, batch, epochs, lr, seed, generator)
     path = None if checkpoint is None else Path(checkpoint)
+    if path is not None:
+        run.prepare(path, remarks or {})
     if resume and path is not None and path.exists():
         run.restore(path)
     with _bar(progress, name, epochs * run.steps, len(run.history.epochs) * run.steps) as report:
@@ -143,7 +150,8 @@ def fit(
                     run.save(path)
         except KeyboardInterrupt:
             run.history.interrupted = True
-    run.finish()
+        finally:
+            run.finish()
     return run.history
 
 
@@ -159,17 +167,31 @@ class _Run:
         batch: int,
         epochs: int,
         lr: float,
+        seed: int,
         generator: torch.Generator,
-        remarks: dict[str, Any],
     ) -> None:
         self.model, self.train, self.held, self.loss = model, train, held, loss
-        self.batch, self.lr, self.generator, self.remarks = batch, lr, generator, remarks
+        self.batch, self.lr, self.generator = batch, float(lr), generator
         self.steps = math.ceil(len(train[0]) / batch)
         self.total = epochs * self.steps
         self.optimiser = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
         self.history = History()
         self.best: dict[str, Tensor] = {}
-        self.settings = {"samples": len(train[0]), "batch": batch, "epochs": epochs, "lr": lr}
+        self.remarks: dict[str, Any] = {}
+        self.settings: dict[str, Any] = {"batch": int(batch), "epochs": int(epochs), "lr": self.lr, "seed": int(seed)}
+
+    def prepare(self, path: Path, remarks: dict[str, Any]) -> None:
+        """See to it that the first checkpoint can be written, and read again, before an epoch is spent on it."""
+        if not path.parent.is_dir():
+            raise FileError(f"{path}: there is no directory {path.parent}")
+        buffer = io.BytesIO()
+        torch.save(remarks, buffer)
+        try:
+            torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
+        except pickle.UnpicklingError:
+            raise InputError("fit: remarks are plain Python values: numbers, strings, lists, dicts") from None
+        self.remarks = remarks
+        self.settings |= {"network": repr(self.model), "data": _checksum((*self.train, *(self.held or ())))}
 
     def epoch(self, report: Callable[[float, float], None]) -> None:
         """One pass over the training samples in a new order, then over the validation samples."""
@@ -179,16 +201,14 @@ class _Run:
         total, right = 0.0, 0.0
         for step, rows in enumerate(torch.split(order, self.batch)):
             self._set_rate(len(self.history.epochs) * self.steps + step)
-            x, y = self.train[0][rows], self.train[1][rows]
-            output = outputs(self.model, x)
-            value = self.loss(output, y)
+            value, hits = _measure(self.model, self.train[0][rows], self.train[1][rows], self.loss)
+            if not math.isfinite(float(value.detach())):
+                raise LayerError("the loss is no longer finite; take a smaller lr")
             self.optimiser.zero_grad()
             value.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
             total += float(value.detach()) * len(rows)
-            right += _right(output, y)
-            if not math.isfinite(total):
-                raise LayerError("the loss is no longer finite; take a smaller lr")
+            right += hits
             done = min((step + 1) * self.batch, len(order))
             report(total / done, right / done)
         held = (math.nan, math.nan) if self.held is None else evaluate(self.model, *self.held, loss=self.loss)
@@ -238,18 +258,23 @@ class _Run:
     def restore(self, path: Path) -> None:
         """Take everything from a checkpoint."""
         content = read_checkpoint(path)
-        if content["settings"] != self.settings:
-            raise FileError(f"{path}: a checkpoint of another training: {content['settings']}, not {self.settings}")
+        theirs, ours = content["settings"], self.settings
+        if theirs != ours:
+            other = ", ".join(name for name in ours if not isinstance(theirs, dict) or theirs.get(name) != ours[name])
+            raise FileError(f"{path}: a checkpoint of another training ({other}); take another path, or do not resume")
+        before = {name: value.clone() for name, value in self.model.state_dict().items()}
         try:
-            self.model.load_state_dict(content["model"])
+            record = content["history"]
+            self.history = History([Epoch(**epoch) for epoch in record["epochs"]], record["best"])
+            self.generator.set_state(content["generator"])
             self.optimiser.load_state_dict(content["optimiser"])
-        except (RuntimeError, ValueError) as error:
-            raise FileError(f"{path}: a checkpoint of another network: {error}") from None
-        self.best = content["best"]
-        self.generator.set_state(content["generator"])
-        torch.set_rng_state(content["torch_generator"])
-        record = content["history"]
-        self.history = History([Epoch(**epoch) for epoch in record["epochs"]], record["best"])
+            self.best = content["best"]
+            for state in (self.best, content["model"]):
+                self.model.load_state_dict(state)
+            torch.set_rng_state(content["torch_generator"])
+        except Exception as error:  # whatever a damaged content makes of it
+            self.model.load_state_dict(before)
+            raise FileError(f"{path}: not a checkpoint of this network: {error}") from None
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -264,41 +289,48 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         content = torch.load(path, weights_only=True)
     except Exception as error:  # torch.load raises whatever its parts raise
         raise FileError(f"{path}: not a checkpoint: {error}") from None
-    if not isinstance(content, dict) or not {"settings", "model", "best", "history", "remarks"} <= set(content):
+    parts = {"settings", "model", "best", "optimiser", "generator", "torch_generator", "history", "remarks"}
+    if not isinstance(content, dict) or set(content) != parts:
         raise FileError(f"{path}: not a checkpoint of zahlen")
     return content
 
 
 def outputs(model: torch.nn.Module, x: Tensor) -> Tensor:
     """The model's outputs in the float twin's units."""
+    return _scaled(model, model(x))
+
+
+def _scaled(model: torch.nn.Module, output: Tensor) -> Tensor:
     unit = getattr(model, "unit", 1)
-    result: Tensor = model(x).to(torch.get_default_dtype())
-    return result if unit == 1 else result / float(unit)
+    return (output if unit == 1 else output / float(unit)).to(torch.get_default_dtype())
+
+
+def _measure(model: torch.nn.Module, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, float]:
+    """The loss of a batch, and how many classes are named right (nan where targets are no classes)."""
+    device = next((p.device for p in model.parameters()), x.device)
+    output, y = model(x.to(device)), y.to(device)
+    return loss(_scaled(model, output), y), _right(output.detach(), y)
 
 
 def evaluate(
     model: torch.nn.Module, x: Any, y: Any, *, loss: Loss = F.cross_entropy, batch: int = 1000
 ) -> tuple[float, float]:
     """Mean loss and the share of classes named right (nan where targets are no classes), in eval mode."""
-    inputs, targets = _tensor(x), _tensor(y)
-    was_training = model.training
-    model.eval()
+    inputs, targets = _pair(x, y, "evaluate")
     total, right = 0.0, 0.0
-    with torch.no_grad():
+    with evaluating(model):
         for rows, wanted in zip(torch.split(inputs, batch), torch.split(targets, batch)):
-            output = outputs(model, rows)
-            total += float(loss(output, wanted)) * len(rows)
-            right += _right(output, wanted)
-    model.train(was_training)
+            value, hits = _measure(model, rows, wanted, loss)
+            total += float(value) * len(rows)
+            right += hits
     return total / len(inputs), right / len(inputs)
 
 
 def _right(output: Tensor, y: Tensor) -> float:
-    if y.ndim != 1 or y.dtype.is_floating_point or output.ndim != 2:
+    if y.ndim != 1 or y.dtype.is_floating_point or output.ndim != 2 or output.shape[1] < 2:
         return math.nan
-    # the lowest index among equals, as the machine's argmax: torch does not say which it takes
-    best = (output.detach() == output.detach().amax(1, keepdim=True)).to(torch.int8).argmax(1)
-    return float((best == y).sum())
+    # torch.argmax takes the lowest index among equals, as the machine's does
+    return float((output.argmax(1) == y).sum())
 
 
 def _tensor(values: Any) -> Tensor:
@@ -310,13 +342,32 @@ def _tensor(values: Any) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
+def _pair(x: Any, y: Any, who: str) -> tuple[Tensor, Tensor]:
+    """Samples and targets as tensors, as many of the one as of the other."""
+    inputs, targets = _tensor(x), _tensor(y)
+    if inputs.ndim == 0 or targets.ndim == 0 or len(inputs) != len(targets) or len(inputs) == 0:
+        raise InputError(f"{who}: samples {tuple(inputs.shape)} and targets {tuple(targets.shape)} do not pair up")
+    if targets.ndim == 1 and not (targets.dtype.is_floating_point or targets.dtype == torch.bool):
+        targets = targets.long()  # as the cross-entropy wants classes
+    return inputs, targets
+
+
+def _checksum(tensors: Iterable[Tensor]) -> int:
+    result = 0
+    for tensor in tensors:
+        result = zlib.crc32(tensor.detach().cpu().contiguous().numpy().tobytes(), result)
+    return result
+
+
 def _split(
-    x: Tensor, y: Tensor, validation: float | tuple[Any, Any], generator: torch.Generator
+    samples: tuple[Tensor, Tensor], validation: float | tuple[Any, Any], generator: torch.Generator
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor] | None]:
+    x, y = samples
     if isinstance(validation, tuple):
-        return (x, y), (_tensor(validation[0]), _tensor(validation[1]))
-    held = round(len(x) * validation)
-    if not 0 <= validation < 1 or held >= len(x):
+        if len(validation) != 2:
+            raise InputError("validation is a share, or a pair of samples and targets")
+        return samples, _pair(*validation, "validation")
+    if not 0 <= validation < 1 or (held := round(len(x) * validation)) >= len(x):
         raise InputError(f"validation is a share below 1 that leaves samples to train on, got {validation}")
     if held == 0:
         return (x, y), None

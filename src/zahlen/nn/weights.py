@@ -11,6 +11,9 @@ from torch import Tensor
 
 from ..machine import LayerError, Levels
 
+LARGEST = 2**22
+"""Greatest absolute value of a weight: sums and differences of two are exact in float32."""
+
 
 def weight_grid(weights: int | Levels) -> Levels:
     """The grid of a number of weight values: symmetric, with zero if the number is odd.
@@ -19,10 +22,12 @@ def weight_grid(weights: int | Levels) -> Levels:
     (Levels(lo=-127, hi=127, step=1), Levels(lo=-1, hi=1, step=1), Levels(lo=-1, hi=1, step=2))
     """
     if isinstance(weights, Levels):
+        if weights.size < 2 or max(abs(weights.lo), abs(weights.hi)) > LARGEST:
+            raise LayerError(f"weights: at least 2 values within +-{LARGEST} are due, got {weights}")
         return weights
     if isinstance(weights, bool) or not isinstance(weights, int) or weights < 2:
         raise LayerError(f"weights: a number of values of at least 2, or Levels, is due; got {weights!r}")
-    return Levels.odd(weights) if weights % 2 == 0 else Levels(-(weights // 2), weights // 2)
+    return weight_grid(Levels.odd(weights) if weights % 2 == 0 else Levels(-(weights // 2), weights // 2))
 
 
 def default_scale(grid: Levels, fan_in: int) -> int:
@@ -43,22 +48,27 @@ class _OnGrid(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, latent: Tensor, scale: float, lo: int, hi: int, step: int) -> Tensor:
         scaled = latent.float() * scale
+        low, high = float(scaled.amin()), float(scaled.amax())
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise LayerError("a latent weight is no longer finite; train with a smaller lr")
         ctx.scale = scale
-        low, high = (float(end) for end in torch.aminmax(scaled))
-        clipped = low < lo or high > hi
-        # a step goes against the gradient: positive gradients push down
-        ctx.save_for_backward(*((scaled > hi, scaled < lo) if clipped else ()))
+        if low < lo or high > hi:
+            inside = scaled.clamp(lo, hi)
+            ctx.save_for_backward(scaled.sub_(inside))
+            scaled = inside
         if step == 1:
-            rounded = scaled.round_()
-            return rounded.clamp_(lo, hi) if clipped else rounded
-        return scaled.sub_(lo).div_(step).round_().clamp_(0, (hi - lo) // step).mul_(step).add_(lo)
+            return scaled.round_()
+        # values are middle + step k; halves go up, so a binary weight is the sign of the latent one, 1 at zero
+        below = (lo - step / 2) % step
+        return scaled.sub_(below).div_(step).floor_().mul_(step).add_(below + step / 2)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         grad = grads[0] * ctx.scale
         if ctx.saved_tensors:
-            above, below = ctx.saved_tensors
-            grad.masked_fill_((above & (grad < 0)) | (below & (grad > 0)), 0)
+            # a step goes against the gradient, so opposite signs push out; the gradient stays where the product > -tiny
+            (excess,) = ctx.saved_tensors
+            grad = torch.ops.aten.threshold_backward(grad, grad * excess, -torch.finfo(grad.dtype).tiny)
         return grad, None, None, None, None
 
 
