@@ -7,11 +7,12 @@ the ceiling is decided.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 from functools import lru_cache
+from math import isqrt
 
 import numpy as np
 
@@ -20,9 +21,6 @@ from .errors import MachineError
 
 DIGITS = (50, 100, 200, 400, 800)
 """Precisions tried in turn."""
-
-FOLD_DIGITS = 120
-"""Precision in which batch norms are folded."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ def folded_thresholds(
 ) -> tuple[IntArray, bool]:
     """Thresholds of z for ``scale (z / unit - mean) / sqrt(variance + eps) + shift >= point``: a batch norm folded in.
 
-    All floats are taken as the rationals that they are. Decided on the value rounded to 40 decimal places.
+    All floats are taken as the rationals that they are, and what they give is decided exactly.
 
     Returns
     -------
@@ -125,35 +123,76 @@ def folded_thresholds(
     >>> folded_thresholds(hardtanh_points(3), 10, 1.0, 0.0, 0.25, 4.0, 0.0)
     (array([-7, 13]), False)
     """
-    context = Context(prec=FOLD_DIGITS)
     if scale == 0:
         raise MachineError("a batch norm of scale 0 has no thresholds")
-    if Fraction(variance) + Fraction(eps) <= 0:
+    spread = Fraction(variance) + Fraction(eps)
+    norm = _Norm(Fraction(unit), Fraction(scale), Fraction(shift), Fraction(mean), spread)
+    if norm.variance <= 0:
         raise MachineError(f"a batch norm of variance {variance} + {eps} has no deviation to divide by")
-    deviation = context.sqrt(context.add(_decimal(Fraction(variance), context), _decimal(Fraction(eps), context)))
-    slope = context.divide(deviation, _decimal(Fraction(scale), context))
-    centre, start, factor = (_decimal(Fraction(v), context) for v in (mean, shift, unit))
-    places, result = Decimal((0, (1,), -40)), []
-    for point in points:
-        real = context.add(context.multiply(context.subtract(_value(point), start), slope), centre)
-        z = context.multiply(real, factor)
-        if abs(z) >= 2**62:
-            z = Decimal(2**62).copy_sign(z)  # beyond every accumulator: never, or always, reached
-        z = z.quantize(places, ROUND_HALF_EVEN, context)
-        # reversed: y >= point exactly when z <= value, so the integer above the floor starts the step down
-        result.append(int(z.to_integral_value(ROUND_CEILING) if scale > 0 else z.to_integral_value(ROUND_FLOOR) + 1))
-    return _int64(sorted(result)), scale < 0
+    # reversed: y >= point exactly when z <= value, so the integer above the floor starts the step down
+    step = ROUND_CEILING if scale > 0 else ROUND_FLOOR
+    steps = [norm.rounded(point, step) + (scale < 0) for point in points]
+    # beyond every accumulator: never, or always, reached
+    return _int64(sorted(max(-(2**62), min(t, 2**62)) for t in steps)), scale < 0
+
+
+@dataclass(frozen=True)
+class _Norm:
+    """What a batch norm does to z: scale (z / unit - mean) / sqrt(variance) + shift."""
+
+    unit: Fraction
+    scale: Fraction
+    shift: Fraction
+    mean: Fraction
+    variance: Fraction
+
+    def rounded(self, point: Point, rounding: str) -> int:
+        """The z that is mapped onto `point`, rounded to an integer."""
+        deviation = _root(self.variance)
+        if point.rational and (deviation is not None or point.offset == self.shift):
+            z = ((point.offset - self.shift) / self.scale * (deviation or 0) + self.mean) * self.unit
+            return z.__ceil__() if rounding == ROUND_CEILING else z.__floor__()
+        # otherwise z is irrational, so enough digits decide
+        return _decided(lambda context: self._value(point, context), rounding)
+
+    def _value(self, point: Point, context: Context) -> tuple[Decimal, int]:
+        """The z that is mapped onto `point`, and the exponent of the largest number that it is computed from."""
+        numbers = (self.scale, self.shift, self.mean * self.unit, self.unit, self.variance)
+        scale, shift, centre, unit, variance = (_decimal(v, context) for v in numbers)
+        value = _value(point, context.prec)
+        slope = context.multiply(context.divide(context.sqrt(variance), scale), unit)
+        z = context.add(context.multiply(context.subtract(value, shift), slope), centre)
+        return z, max(slope.adjusted() + max(value.adjusted(), shift.adjusted()) + 1, centre.adjusted())
+
+
+def _root(value: Fraction) -> Fraction | None:
+    """The square root of a positive number if it is rational."""
+    root = Fraction(isqrt(value.numerator), isqrt(value.denominator))
+    return root if root * root == value else None
 
 
 def _ceiling(point: Point, unit: Fraction) -> int:
     if point.rational:
-        return -((-point.offset * unit).__floor__())
+        return (point.offset * unit).__ceil__()
+
+    def value(context: Context) -> tuple[Decimal, int]:
+        result = context.multiply(_value(point, context.prec), _decimal(unit, context))
+        return result, result.adjusted()
+
+    return _decided(value, ROUND_CEILING)
+
+
+def _decided(value: Callable[[Context], tuple[Decimal, int]], rounding: str) -> int:
+    """An irrational number rounded to an integer; `value` gives it, and the exponent of the largest number on the way.
+
+    Python's operators on decimals are not used: they round to whatever context the caller has set.
+    """
     for digits in DIGITS:
         context = Context(prec=digits)
-        value = context.multiply(point.value(context), _decimal(unit, context))
-        slack = Decimal((0, (1,), value.adjusted() - digits + 6))
-        # operators would round to the caller's own decimal context
-        low, high = (end(value, slack).to_integral_value(ROUND_CEILING) for end in (context.subtract, context.add))
+        number, exponent = value(context)
+        slack = Decimal((0, (1,), exponent - digits + 6))
+        wide = Context(prec=2 * digits + abs(exponent))
+        low, high = (end(number, slack).to_integral_value(rounding) for end in (wide.subtract, wide.add))
         if low == high:
             return int(low)
     raise MachineError(f"a threshold is not decided with {DIGITS[-1]} digits")
@@ -181,9 +220,13 @@ def reached(points: Sequence[Point], x: float) -> int:
     >>> reached(tanh_points(4), 0.0)
     2
     """
-    return sum(_value(point) <= Decimal(x) for point in points)
+
+    def below(point: Point) -> bool:
+        return point.offset <= Fraction(x) if point.rational else _value(point, DIGITS[1]) <= Decimal(x)
+
+    return sum(map(below, points))
 
 
 @lru_cache(maxsize=4096)
-def _value(point: Point) -> Decimal:
-    return point.value(Context(prec=FOLD_DIGITS))
+def _value(point: Point, digits: int) -> Decimal:
+    return point.value(Context(prec=digits))
