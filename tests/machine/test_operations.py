@@ -173,6 +173,8 @@ def test_the_work_of_an_operation_is_known_before_it_is_done():
     assert padded_size(conv, (1, 4)) == 10**9 + 4
     assert padded_size(op.Add(), (3,), (3,)) == work(op.Add(), (3,)) == 0
     assert work(op.Affine([[1, 2]], [0]), (5, 1)) == 10
-    assert work(conv, (1, 2)) >= 4
+    square = op.Conv((1, 1), ((0, 0),) * 2, (1, 1), 1, np.ones((4, 64, 3, 3), dtype=int), [0] * 4)
+    assert work(square, (4, 50, 50)) >= 4 * 50 * 50 * 64 * 9
+    assert work(conv, (1, 2)) >= 2 * 2**13  # every tap costs something
     assert work(op.SumPool((3, 2), (1, 1), ((0, 0), (0, 0))), (5,)) >= 30
     assert padded_size(op.SumPool((3, 2), (1, 1), ((0, 0), (1, 0))), (7, 4, 4)) == 7 * 4 * 5

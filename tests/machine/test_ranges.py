@@ -61,6 +61,46 @@ def test_every_value_is_in_its_range_over_all_inputs(kind):
             checked += 1
 
 
+GRIDS = [Levels(lo, lo + step * count, step) for lo in (-7, 0, 2) for step in (1, 2, 3, 4, 5) for count in (0, 1, 4)]
+
+
+@pytest.mark.parametrize("x", GRIDS, ids=str)
+def test_every_value_is_on_its_grid(x):
+    """Every pair of grids, through everything that computes element by element, over all values."""
+    for y in GRIDS:
+        b = Builder()
+        b.input("x", (2,), x)
+        b.input("y", (2,), y)
+        for kind in ("add", "sub", "mul", "min", "max"):
+            b.append(op.OPERATIONS[kind](), "x", "y")
+        b.affine("x", [[2, 4], [6, 0]], [3, 1])
+        for lo, hi in ((-3, 3), (0, 4), (1, 9)):
+            b.clamp("x", lo, hi)
+        for bits in (-2, 1, 2, 3):
+            b.shift("x", bits)
+        b.sumpool("x", (2,), (1,), 1)
+        b.maxpool(b.concat("x", "y"), (2,), (1,), 1)
+        b.neg("x")
+        check_sound(*every_pair(b.build("x"), x, y))
+
+
+def every_pair(machine, x, y):
+    pairs = list(product(range(x.lo, x.hi + 1, x.step), range(y.lo, y.hi + 1, y.step)))
+    us, vs = np.array([[u, x.lo] for u, _ in pairs]), np.array([[v, y.hi] for _, v in pairs])
+    return machine, machine.trace({"x": us, "y": vs})
+
+
+def test_a_table_sees_the_grid_of_its_operand():
+    b = Builder()
+    x = b.input("x", (1,), Levels(1, 9, 4))
+    table = [0, 10, 99, 98, 97, 30, 96, 95, 94, 50, 93]
+    y = b.append(op.Lookup((0,), (1,), None, table), x)
+    z = b.append(op.Lookup((0, 0), (1, 1), None, [table] * 11), x, x)
+    e = b.embed(x, [[v] for v in table])
+    assert y.alphabet == z.alphabet == Levels(10, 50, 20)
+    assert e.range.hull() == (10, 50)
+
+
 @given(machines(kinds=["affine", "conv", "sumpool", "reshape", "sum"], max_wires=1), st.randoms())
 def test_linear_maps_reach_the_ends_of_their_ranges(machine, rng):
     linear = [w for w in machine.wires.values() if w.operation.kind in ("affine", "conv", "sumpool", "sum")]
@@ -171,6 +211,7 @@ def test_workspace_of_sums_counts_bias_and_order():
     assert workspace(op.Argmax(0), x) == (-1, 2)
     assert workspace(op.Argmax(0), Range.uniform((9,), Levels(0, 1))) == (0, 8)
     assert workspace(op.Sum((0,)), x) == (-3, 6)
+    assert workspace(op.SumPool((2,), (1,), ((1, 1),)), Range.uniform((3,), Levels(2, 3))) == (0, 6)
 
 
 @pytest.mark.parametrize("scale", [1, 2**30, 2**48, 2**60, 2**100])
