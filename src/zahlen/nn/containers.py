@@ -64,6 +64,7 @@ class Sequential(torch.nn.Sequential, Layer):
     def __init__(self, *layers: Any) -> None:
         super().__init__(*layers)
         self._bound: Any = None
+        self._named = False  # whether the layers know the names of their wires
         self._given: list[tuple[Layer, Spec]] = []
         self._layers()
         self._follow_changes()
@@ -94,7 +95,7 @@ class Sequential(torch.nn.Sequential, Layer):
         first = next(iter(self), None)
         if not isinstance(first, Input) or self._bound == self._binding():
             return
-        self._bound = None
+        self._bound, self._named = None, False
         self._output = self._chain(first.start(), self._layers()[1:])
         if self._output.norm is not None:
             raise self._output.norm.alone()
@@ -158,6 +159,7 @@ class Sequential(torch.nn.Sequential, Layer):
         x = self.emit(builder, builder.input("x", first.shape, first.alphabet))
         if classify:
             x = builder.argmax(x, name="label")
+        self._named = True
         return builder.build(x, notes=notes)
 
     def trace(self, x: Tensor) -> dict[str, Tensor]:
@@ -165,7 +167,9 @@ class Sequential(torch.nn.Sequential, Layer):
 
         Only where the module computes the wire: constants, and steps inside a layer, are left out.
         """
-        self.machine()
+        self._follow_changes()
+        if not self._named:
+            self.machine()
         seen: dict[str, Tensor] = {}
         with ExitStack() as stack:
             stack.enter_context(evaluating(self))
