@@ -31,7 +31,7 @@ class _Affine(Layer):
         bound = 1 / math.sqrt(fan_in)
         self.weight = torch.nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
         self.bias = torch.nn.Parameter(torch.empty(shape[0]).uniform_(-bound, bound)) if bias else None
-        warn_if_dead(on_grid(self.weight, self.scale, self.grid), type(self).__name__)
+        warn_if_dead(on_grid(self.weight, self.scale, self.grid), type(self).__name__, 3)
 
     def _bind(self, spec: Spec, shape: tuple[int, ...], channels: int) -> Spec:
         self.spec = spec
@@ -239,7 +239,7 @@ class Embedding(Layer):
         usual = max(1, max(abs(self.grid.lo), abs(self.grid.hi)) // 4)
         self.scale = usual if scale is None else whole(self, scale, "scale")
         self.weight = torch.nn.Parameter(torch.randn(symbols, width))
-        warn_if_dead(on_grid(self.weight, self.scale, self.grid), type(self).__name__)
+        warn_if_dead(on_grid(self.weight, self.scale, self.grid), type(self).__name__, 2)
 
     def extra_repr(self) -> str:
         return f"{self.symbols}, {self.width}{grid_repr(self)}"

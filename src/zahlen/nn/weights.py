@@ -78,10 +78,10 @@ def on_grid(latent: Tensor, scale: float, grid: Levels) -> Tensor:
     return result
 
 
-def warn_if_dead(integers: Tensor, name: str) -> None:
-    """Warn where all weights start at one value, so that nothing would ever be learnt."""
+def warn_if_dead(integers: Tensor, name: str, depth: int) -> None:
+    """Warn, at the caller `depth` calls up, where all weights start at one value: nothing would ever be learnt."""
     if integers.numel() > 1 and bool((integers == integers.flatten()[0]).all()):
-        warnings.warn(f"{name}: all integer weights start equal; take a larger scale", stacklevel=3)
+        warnings.warn(f"{name}: all integer weights start equal; take a larger scale", stacklevel=1 + depth)
 
 
 def integers(tensor: Tensor) -> Any:
