@@ -128,7 +128,8 @@ def batches(machine: Machine, samples: int, seed: int) -> Iterator[tuple[str, Ba
 
 def _random(rng: np.random.Generator, wire: Any, samples: int) -> IntArray:
     steps: IntArray = rng.integers(0, wire.alphabet.size, (samples, *wire.shape))
-    return wire.alphabet.lo + wire.alphabet.step * steps
+    values: IntArray = wire.alphabet.lo + wire.alphabet.step * steps
+    return values
 
 
 def _boundary(wire: Any) -> IntArray:

@@ -153,11 +153,12 @@ def clamp(operation: op.Clamp, x: IntArray) -> IntArray:
 @apply.register
 def shift(operation: op.Shift, x: IntArray) -> IntArray:
     """Floor of x / 2^bits, or of x / 2^bits + 1/2."""
+    scale: int = 2 ** abs(operation.bits)
     if operation.bits <= 0:
-        return x * 2**-operation.bits
+        return x * scale
     if operation.rounding == "half_up":
-        x = x + 2 ** (operation.bits - 1)
-    return x // 2**operation.bits
+        x = x + scale // 2
+    return x // scale
 
 
 def _pad(x: IntArray, padding: op.Pairs, value: int) -> IntArray:
@@ -182,26 +183,30 @@ def maxpool(operation: op.MaxPool, x: IntArray) -> IntArray:
     # a window is never all padding, so the least element is never the only maximum
     x = _pad(x, operation.padding, x.min() if x.size else 0)
     windows = _windows(x, operation.size, operation.stride)
-    return windows.max(axis=tuple(range(-len(operation.size), 0)))
+    y: IntArray = windows.max(axis=tuple(range(-len(operation.size), 0)))
+    return y
 
 
 @apply.register
 def sumpool(operation: op.SumPool, x: IntArray) -> IntArray:
     """y[p] = sum_k x[stride p + k - padding], zero outside x."""
     windows = _windows(_pad(x, operation.padding, 0), operation.size, operation.stride)
-    return windows.sum(axis=tuple(range(-len(operation.size), 0)))
+    y: IntArray = windows.sum(axis=tuple(range(-len(operation.size), 0)))
+    return y
 
 
 @apply.register
 def sum_(operation: op.Sum, x: IntArray) -> IntArray:
     """Sum over the named axes."""
-    return x.sum(axis=tuple(batched(axis, x) for axis in operation.axes))
+    y: IntArray = x.sum(axis=tuple(batched(axis, x) for axis in operation.axes))
+    return y
 
 
 @apply.register
 def argmax(operation: op.Argmax, x: IntArray) -> IntArray:
     """The lowest index whose element is the maximum."""
-    return np.argmax(x, axis=batched(operation.axis, x))
+    y: IntArray = np.argmax(x, axis=batched(operation.axis, x))
+    return y
 
 
 @apply.register

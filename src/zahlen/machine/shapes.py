@@ -172,12 +172,12 @@ def padded_size(operation: op.Operation, *shapes: Shape) -> int:
 def work(operation: op.Operation, shape: Shape) -> int:
     """About how long a result of this shape takes for one sample, in multiply-adds of a fast matrix product."""
     if isinstance(operation, op.Affine):
-        return prod(shape) * operation.weight.shape[1]
+        return prod(shape) * int(operation.weight.shape[1])
     if isinstance(operation, op.Conv):
         out, width, *kernel = operation.weight.shape
         # every tap copies its window and adds to the result, which takes longer than the products of few channels
         moved = prod(shape[1:]) * (width * operation.groups + out) + 2**13
-        return prod(kernel) * (prod(shape) * width + 16 * moved)
+        return int(prod(kernel) * (prod(shape) * width + 16 * moved))
     if isinstance(operation, (op.MaxPool, op.SumPool)):
         return 16 * prod(shape) * prod(operation.size)
     return 0

@@ -75,13 +75,14 @@ class _Affine(Layer):
         weight, bias = self.integers()
         return integers(weight), None if bias is None else integers(bias)
 
-    def _copied(self, module: Any) -> Any:
+    def _copied(self, module: Any) -> torch.nn.Module:
         """A float module with this layer's latent weights."""
+        result: torch.nn.Module = module
         with torch.no_grad():
             module.weight.copy_(self.weight)
             if self.bias is not None:
                 module.bias.copy_(self.bias)
-        return module
+        return result
 
 
 class Linear(_Affine):

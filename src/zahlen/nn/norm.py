@@ -123,7 +123,7 @@ class BatchNorm(Layer):
         kinds: dict[int, Any] = {1: torch.nn.BatchNorm1d, 2: torch.nn.BatchNorm1d, 3: torch.nn.BatchNorm2d}
         if dims not in kinds or (dims == 2 and self.axis == 1):
             raise self.fail(f"the float twin has no batch norm over shape {self.receives().shape}")
-        module = kinds[dims](channels, eps=self.eps, momentum=self.momentum)
+        module: torch.nn.Module = kinds[dims](channels, eps=self.eps, momentum=self.momentum)
         names = ("weight", "bias", "running_mean", "running_var")
         module.load_state_dict({name: getattr(self, name) for name in names}, strict=False)  # but the count of batches
         return module
