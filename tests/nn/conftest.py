@@ -1,3 +1,5 @@
+import warnings
+
 import pytest
 import torch
 
@@ -10,3 +12,6 @@ def one_thread():
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "all integer weights start equal|.*: all integer weights start equal")
+        yield

@@ -59,7 +59,7 @@ def test_what_cannot_be_bound_is_refused_whenever_the_network_is_used(use):
     for layer in (torch.nn.ReLU(), nn.Linear(7, 2), nn.BatchNorm()):
         model = small()
         model.append(layer)
-        with pytest.raises(LayerError, match="ReLU|Linear|BatchNorm"):
+        with pytest.raises(LayerError, match=r"ReLU|Linear|BatchNorm"):
             use(model, batch(model))
 
 
@@ -77,7 +77,7 @@ def test_a_layer_bound_by_another_network_is_bound_again():
 
 
 def test_modules_of_torch_are_refused():
-    with pytest.raises(LayerError, match="Sequential: 1 is a Linear, which is no layer of zahlen.nn"):
+    with pytest.raises(LayerError, match=r"Sequential: 1 is a Linear, which is no layer of zahlen\.nn"):
         nn.Sequential(nn.Input((6,), Levels(-9, 9)), torch.nn.Linear(6, 5))
     with pytest.raises(LayerError, match="Add: a branch is a Linear"):
         nn.Add(torch.nn.Linear(6, 6))

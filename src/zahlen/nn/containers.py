@@ -15,7 +15,7 @@ from torch import Tensor
 from ..machine import Builder, LayerError, Levels, Machine, Wire
 from .activations import Activation
 from .shape import Input
-from .spec import Layer, Spec, carried
+from .spec import Layer, Spec, carried, carrier
 
 
 class Identity(Layer):
@@ -251,6 +251,7 @@ class Add(Layer):
         hi = sum(s.alphabet.hi * f for s, f in zip(specs, self.factors))
         # prefixes of the sum stay below the sum of bounds
         self.bound = sum(s.bound * f for s, f in zip(specs, self.factors))
+        carrier(self.bound, self)
         return Spec(specs[0].shape, Levels(lo, hi), unit, specs[0].channels)
 
     def forward(self, x: Tensor) -> Tensor:

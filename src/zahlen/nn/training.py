@@ -7,6 +7,7 @@ import io
 import math
 import pickle
 import time
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -134,17 +135,17 @@ def fit(
         raise InputError(f"fit: {epochs} epochs of batches of {batch} are no training")
     if not any(p.requires_grad for p in model.parameters()):
         raise LayerError("fit: the model has no parameter to train")
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(int(seed))
     train, held = _split(samples, validation, generator)
-    run = _Run(model, train, held, loss, batch, epochs, lr, seed, generator)
+    run = _Run(model, train, held, loss, int(batch), int(epochs), float(lr), int(seed), generator)
     path = None if checkpoint is None else Path(checkpoint)
     if path is not None:
         run.prepare(path, remarks or {})
     if resume and path is not None and path.exists():
         run.restore(path)
-    with _bar(progress, name, epochs * run.steps, len(run.history.epochs) * run.steps) as report:
+    with _bar(progress, name, int(epochs) * run.steps, len(run.history.epochs) * run.steps) as report:
         try:
-            for _ in range(len(run.history.epochs), epochs):
+            for _ in range(len(run.history.epochs), int(epochs)):
                 run.epoch(report)
                 if path is not None:
                     run.save(path)
@@ -171,14 +172,14 @@ class _Run:
         generator: torch.Generator,
     ) -> None:
         self.model, self.train, self.held, self.loss = model, train, held, loss
-        self.batch, self.lr, self.generator = batch, float(lr), generator
-        self.steps = math.ceil(len(train[0]) / batch)
+        self.batch, self.lr, self.generator = batch, lr, generator
+        self.steps = len(_batches(torch.arange(len(train[0])), batch))
         self.total = epochs * self.steps
         self.optimiser = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
         self.history = History()
         self.best: dict[str, Tensor] = {}
         self.remarks: dict[str, Any] = {}
-        self.settings: dict[str, Any] = {"batch": int(batch), "epochs": int(epochs), "lr": self.lr, "seed": int(seed)}
+        self.settings: dict[str, Any] = {"batch": batch, "epochs": epochs, "lr": lr, "seed": seed}
 
     def prepare(self, path: Path, remarks: dict[str, Any]) -> None:
         """See to it that the first checkpoint can be written, and read again, before an epoch is spent on it."""
@@ -198,8 +199,8 @@ class _Run:
         start = time.perf_counter()
         self.model.train()
         order = torch.randperm(len(self.train[0]), generator=self.generator)
-        total, right = 0.0, 0.0
-        for step, rows in enumerate(torch.split(order, self.batch)):
+        total, right, done = 0.0, 0.0, 0
+        for step, rows in enumerate(_batches(order, self.batch)):
             self._set_rate(len(self.history.epochs) * self.steps + step)
             value, hits = _measure(self.model, self.train[0][rows], self.train[1][rows], self.loss)
             if not math.isfinite(float(value.detach())):
@@ -209,7 +210,7 @@ class _Run:
             self.optimiser.step()
             total += float(value.detach()) * len(rows)
             right += hits
-            done = min((step + 1) * self.batch, len(order))
+            done += len(rows)
             report(total / done, right / done)
         held = (math.nan, math.nan) if self.held is None else evaluate(self.model, *self.held, loss=self.loss)
         n = len(order)
@@ -286,6 +287,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         If it is none.
     """
     try:
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip()  # torch.load looks at no checksum
+        if damaged is not None:
+            raise ValueError(f"{damaged} is damaged")
         content = torch.load(path, weights_only=True)
     except Exception as error:  # torch.load raises whatever its parts raise
         raise FileError(f"{path}: not a checkpoint: {error}") from None
@@ -350,6 +355,14 @@ def _pair(x: Any, y: Any, who: str) -> tuple[Tensor, Tensor]:
     if targets.ndim == 1 and not (targets.dtype.is_floating_point or targets.dtype == torch.bool):
         targets = targets.long()  # as the cross-entropy wants classes
     return inputs, targets
+
+
+def _batches(order: Tensor, size: int) -> list[Tensor]:
+    """Parts of `size`; a last sample on its own joins the part before it, since a batch norm needs two."""
+    parts = list(torch.split(order, size))
+    if len(parts) > 1 and len(parts[-1]) == 1 < size:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
 
 
 def _checksum(tensors: Iterable[Tensor]) -> int:
