@@ -9,7 +9,7 @@ DEMO   := demo
 DATA   ?= digits
 JOBS   ?= 2
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint studies docs clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/zahlen train $(DATA) --epochs 40 --seed 0 --twin --out $(DEMO)
@@ -26,6 +26,13 @@ lint: $(VENV)/test.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+studies: $(VENV)/test.stamp
+	$(PIP) -e '.[studies]'
+	$(BIN)/python studies/fashion.py
+	$(BIN)/python studies/equality.py
+	$(BIN)/python studies/levels.py
+	$(BIN)/python benchmarks/training_step.py
 
 docs: $(VENV)/test.stamp
 	$(PIP) -e '.[docs]'
