@@ -79,6 +79,29 @@ def test_default_scales_are_whole_and_fine_ones_powers_of_two(values, fan_in):
     assert values < 15 or scale & (scale - 1) == 0
 
 
+def test_default_scales_are_decided_by_integers():
+    for grid, scales in {
+        Levels(-127, 127): {784: 512, 256: 256, 64: 128},
+        Levels(-7, 7): {784: 32, 256: 16},
+        Levels(-1, 1): {784: 28, 256: 16, 1: 1, 2: 1, 3: 2, 6: 2, 7: 3},
+        # exact ties between two powers of two go up
+        Levels(-128, 127): {8: 64, 32: 128, 128: 256, 512: 512, 2048: 1024, 8192: 2048, 7: 32, 31: 64, 127: 128},
+        Levels(-10**6, 10**6): {10**6: 2**27},
+    }.items():
+        assert {n: default_scale(grid, n) for n in scales} == scales
+
+
+@given(st.integers(2, 300), st.integers(1, 10**6))
+def test_default_scales_never_fall_with_the_fan_in(values, fan_in):
+    grid = weight_grid(values)
+    scale, reach = default_scale(grid, fan_in), fan_in * grid.hi**2
+    assert scale <= default_scale(grid, fan_in + 1)
+    if grid.size >= 15 and scale > 1:
+        assert 32 * scale**2 <= reach < 128 * scale**2
+    if grid.size < 15:
+        assert (2 * scale - 1) ** 2 <= 4 * reach < (2 * scale + 1) ** 2
+
+
 def test_dead_weights_are_told_apart():
     with pytest.warns(UserWarning, match="Linear: all integer weights start equal; take a larger scale") as caught:
         nn.Linear(100, 3, weights=3, scale=1)

@@ -33,13 +33,17 @@ def weight_grid(weights: int | Levels) -> Levels:
 def default_scale(grid: Levels, fan_in: int) -> int:
     """Integer steps per 1.0 of a weight, so that the grid reaches well beyond the initial +-1/sqrt(fan_in).
 
-    Fine grids reach eight times as far, rounded to a power of two; coarse ones only just, or all would start at zero.
+    Fine grids reach eight times as far, rounded to the nearest power of two (in logarithms; halves go up); coarse ones
+    only just, or all would start at zero. Integers decide it, so that it is the same on every computer.
 
     >>> default_scale(Levels(-127, 127), 784), default_scale(Levels(-7, 7), 256), default_scale(Levels(-1, 1), 784)
     (512, 16, 28)
     """
-    reach = math.sqrt(fan_in) * max(abs(grid.lo), abs(grid.hi))
-    return 2 ** max(0, round(math.log2(reach / 8))) if grid.size >= 15 else max(1, round(reach))
+    square = fan_in * max(abs(grid.lo), abs(grid.hi)) ** 2  # of the reach in integer steps
+    if grid.size < 15:
+        return (math.isqrt(4 * square) + 1) // 2
+    # 2^k is nearest to the root of square / 64 where that is from 2^(2k-1) on and below 2^(2k+1)
+    return 2 ** max(0, (square.bit_length() - 6) // 2)
 
 
 class _OnGrid(torch.autograd.Function):
