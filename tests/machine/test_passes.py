@@ -32,7 +32,7 @@ def compare(before: Machine, after: Machine, inputs: dict[str, Any], state: dict
     want = before.trace(inputs, state, executor="reference")
     got = after.trace(inputs, kept, executor="reference")
     for name, values in got.items():
-        if after.wires[name].shape == before.wires[name].shape:
+        if name in before.wires and after.wires[name].shape == before.wires[name].shape:
             np.testing.assert_array_equal(values, want[name], err_msg=name)
     return {name: want[successor] for name, successor in before.successors.items()}
 
@@ -42,7 +42,9 @@ def assert_interface(before: Machine, after: Machine) -> None:
     assert after.inputs == before.inputs
     assert after.notes == before.notes
     order = [name for name in before.wires if name in after.wires]
-    assert list(after.wires) == order
+    assert [name for name in after.wires if name in before.wires] == order
+    new = after.wires.keys() - before.wires.keys()
+    assert all(after.wires[name].operation.kind == "reshape" for name in new)
     for name in (*before.inputs, *after.registers):
         assert after.wires[name].alphabet == before.wires[name].alphabet
         assert after.wires[name].shape == before.wires[name].shape
@@ -50,8 +52,8 @@ def assert_interface(before: Machine, after: Machine) -> None:
         assert after.wires[name].shape == before.wires[name].shape
     for name in after.registers:
         assert after.successors[name] == before.successors[name]
-    for name, wire in after.wires.items():
-        lo, hi = wire.range.hull()
+    for name in order:
+        lo, hi = after.wires[name].range.hull()
         assert before.wires[name].range.hull()[0] <= lo
         assert hi <= before.wires[name].range.hull()[1]
     assert after.constants <= before.constants
@@ -598,6 +600,100 @@ def test_offsets_that_others_see_stay():
     x = b.input("x", (2,), Levels(2**40, 2**40 + 1))
     before = b.build(b.affine(b.sub(x, b.constant([2**40, 2**40])), [[2**24, -(2**24)]]))
     assert passes.fold_offsets(before) is before
+
+
+def centred_image(*shapes: tuple[int, ...], constant: Any = 8) -> tuple[Builder, Any]:
+    """A builder, and an image (2, 2) of 0..2 less a constant, in these shapes one after the other."""
+    b = Builder()
+    flat = b.sub(b.input("x", (2, 2), Levels(0, 2)), b.constant(np.broadcast_to(constant, (2, 2))), name="centred")
+    for k, shape in enumerate(shapes):
+        flat = b.reshape(flat, shape, name=f"flat{k}")
+    return b, flat
+
+
+def test_a_network_on_a_centred_image_loses_its_offset():
+    rng = np.random.default_rng(3)
+    b = Builder()
+    x = b.input("x", (4, 4), Levels(0, 16))
+    flat = b.reshape(b.sub(x, b.constant(np.full((4, 4), 8))), (16,), name="flat")
+    h = b.staircase(b.affine(flat, rng.integers(-3, 4, (5, 16)), name="z"), [-30, 0, 30], [-3, -1, 1, 3])
+    before = b.build(b.affine(h, rng.integers(-3, 4, (3, 5)), name="y"))
+    after = before.simplified()
+    assert [wire.operation.kind for wire in after.wires.values()] == [
+        "input",
+        "reshape",
+        "affine",
+        "staircase",
+        "affine",
+    ]
+    assert (operation(after, "z").weight == operation(before, "z").weight).all()
+    corners = 16 * rng.integers(0, 2, (1000, 4, 4))
+    images = np.concatenate(
+        [np.zeros((1, 4, 4), int), np.full((1, 4, 4), 16), corners, rng.integers(0, 17, (1000, 4, 4))]
+    )
+    assert (after.run(images) == before.run(images)).all()
+    assert_kept(before, after)
+    assert after.simplified() is after
+
+
+@pytest.mark.parametrize(
+    ("shapes", "left"),
+    [
+        ([(4,)], ["x", "reshape_1", "y"]),
+        ([(4,), (1, 4)], ["x", "reshape_1", "y"]),
+        ([(4,), (2, 2)], ["x", "y"]),
+        ([(4, 1)], None),
+    ],
+)
+def test_offsets_fold_through_reshapes(shapes, left):
+    constant = [[1, 2], [3, 4]] if left != ["x", "y"] else [[1, 2], [1, 2]]
+    b, flat = centred_image(*shapes, constant=constant)
+    before = b.build(b.affine(flat, [range(1, 1 + flat.shape[-1])], name="y"))
+    after = exhaust(before, passes.fold_offsets)
+    assert list(after.wires) == (left or list(before.wires))  # at positions of their own, 1..4 are no bias
+    assert operation(after, "y").bias.tolist() == [{4: -30, 2: -5, 1: 0}[flat.shape[-1]]]
+
+
+def test_reshapes_that_others_see_keep_their_offset():
+    b, flat = centred_image((4,))
+    before = b.build(b.affine(flat, [[1, 2, 3, 4]]), flat)
+    assert passes.fold_offsets(before) is before
+    b, flat = centred_image((4,))
+    before = b.build(b.affine(flat, [[1, 2, 3, 4]]), b.neg(flat))
+    assert passes.fold_offsets(before) is before
+    b, flat = centred_image((4,))
+    before = b.build(b.affine(flat, [[1, 2, 3, 4]]), "centred")
+    assert passes.fold_offsets(before) is before
+    b, flat = centred_image((4,))
+    before = b.build(b.affine(flat, [[1, 2, 3, 4]]), b.reshape("centred", (1, 4)))
+    assert passes.fold_offsets(before) is before
+
+
+def test_a_new_name_is_new():
+    b, flat = centred_image()
+    one = b.affine(b.reshape(flat, (4,), name="reshape_1"), [[1, 2, 3, 4]], name="one")
+    two = b.sub("x", b.constant(np.full((2, 2), 3)), name="other")
+    two = b.affine(b.reshape(two, (4,), name="reshape_3"), [[4, 3, 2, 1]], name="two")
+    after = exhaust(b.build(one, two), passes.fold_offsets)
+    assert list(after.wires) == ["x", "reshape_2", "one", "reshape_4", "two"]
+
+
+@pytest.mark.parametrize(
+    ("padding", "constant", "folds"),
+    [(0, 8, True), (((0, 0), (0, 1)), 8, False), (0, [[8, 8], [8, 9]], False)],
+)
+@pytest.mark.parametrize("groups", [1, 2])
+def test_offsets_fold_into_convolutions_without_padding(padding, constant, folds, groups):
+    b = Builder()
+    x = b.input("x", (2, 2, 2), Levels(0, 1))
+    centred = b.sub(x, b.constant([np.broadcast_to(constant, (2, 2)), np.full((2, 2), 5)]))
+    weight = np.arange(1, 1 + 16 // groups).reshape(2, 2 // groups, 2, 2)
+    before = b.build(b.conv(centred, weight, [1, 2], padding=padding, groups=groups, name="y"))
+    after = exhaust(before, passes.fold_offsets)
+    assert (after is before) is not folds
+    if folds:
+        share = {1: [8 * 10 + 5 * 26, 8 * 42 + 5 * 58], 2: [8 * 10, 5 * 26]}[groups]
+        assert operation(after, "y").bias.tolist() == [1 - share[0], 2 - share[1]]
 
 
 # ---------------------------------------------------------------------------------------------------- planted networks

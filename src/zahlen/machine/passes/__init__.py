@@ -6,7 +6,7 @@ samples. The result is built by the `Builder` again, so every proof is made anew
 - equal outputs, for all inputs and in all steps, under the same names and in the same order;
 - inputs keep their names, shapes and alphabets, even those that nothing reads; notes stay;
 - a register stays as it is or goes; a wire that stays under its name *and shape* carries the same values. Where units
-  go, their wire becomes smaller under the same name;
+  go, their wire becomes smaller under the same name. The one new name is that of a `reshape` whose values change;
 - never more integers in `Machine.constants` than before;
 - the machine itself comes back, not a copy, where there is nothing to do.
 

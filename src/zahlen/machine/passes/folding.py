@@ -17,9 +17,8 @@ from .rewrite import (
     constants_of,
     in_int64,
     nodes,
-    product,
     rebuilt,
-    total,
+    share,
     with_constants,
 )
 from .unused import drop_unused
@@ -98,7 +97,7 @@ def _units(wire: Wire, axis: int) -> tuple[IntArray, IntArray]:
 def _affine(operation: op.Affine, operand: Wire) -> op.Affine:
     constant, value = _units(operand, -1)
     weight = np.where(constant, 0, operation.weight)
-    return _folded(operation, weight, product(operation.weight, value[:, None])[:, 0])
+    return _folded(operation, weight, share(operation, value))
 
 
 def _conv(operation: op.Conv, operand: Wire) -> op.Conv:
@@ -110,13 +109,12 @@ def _conv(operation: op.Conv, operand: Wire) -> op.Conv:
     out, width = weight.shape[:2]
     rows = weight.reshape(groups, out // groups, width, -1)
     mask = constant.reshape(groups, 1, width, 1)
-    share = product(total(rows, 3), value.reshape(groups, width, 1)).reshape(out)
-    return _folded(operation, np.where(mask, 0, rows).reshape(weight.shape), share)
+    return _folded(operation, np.where(mask, 0, rows).reshape(weight.shape), share(operation, value))
 
 
-def _folded(operation: Map, weight: IntArray, share: IntArray) -> Map:
-    """The operation with these weights and `share` added to its bias, if it changes and int64 holds it."""
-    bias = operation.bias.astype(object) + share.astype(object)
+def _folded(operation: Map, weight: IntArray, more: IntArray) -> Map:
+    """The operation with these weights and `more` added to its bias, if it changes and int64 holds it."""
+    bias = operation.bias.astype(object) + more.astype(object)
     if bool((weight == operation.weight).all()) or not in_int64(bias):
         return operation
     return with_constants(operation, weight=weight, bias=bias.astype(np.int64))

@@ -25,16 +25,14 @@ def nodes(machine: Machine) -> dict[str, Node]:
 
 
 def rebuilt(machine: Machine, program: Mapping[str, Node]) -> Machine:
-    """The machine with these wires, proven again; the machine itself if they are its own."""
+    """The machine with these wires in this order, proven again; the machine itself if they are its own."""
     own = nodes(machine)
     if program.keys() == own.keys() and all(_same(program[name], own[name]) for name in own):
         return machine
     # a limit raised for the machine as it was holds for the smaller one, too
     builder = Builder(max(MAX_ELEMENTS, sum(wire.size for wire in machine.wires.values())))
-    for name in own:
-        if name in program:
-            operation, operands = program[name]
-            builder.append(operation, *operands, name=name)
+    for name, (operation, operands) in program.items():
+        builder.append(operation, *operands, name=name)
     for register, successor in machine.successors.items():
         if register in program and isinstance(program[register][0], op.Register):
             builder.connect(register, successor)
@@ -108,6 +106,19 @@ def total(array: IntArray, axis: int | tuple[int, ...]) -> IntArray:
     if _magnitude(array) * array.size <= INT64[1]:
         return np.asarray(array.sum(axis=axis))
     return np.asarray(array.astype(object).sum(axis=axis))
+
+
+def share(operation: op.Affine | op.Conv, value: IntArray) -> IntArray:
+    """What each output gets from units of these values, everywhere the same; a convolution sees no padding.
+
+    >>> share(op.Affine([[1, 2], [3, 4]], [0, 9]), np.array([10, 1])).tolist()
+    [12, 34]
+    """
+    if isinstance(operation, op.Affine):
+        return product(operation.weight, value[:, None])[:, 0]
+    out, width = operation.weight.shape[:2]
+    rows = total(operation.weight.reshape(operation.groups, out // operation.groups, width, -1), 3)
+    return product(rows, value.reshape(operation.groups, width, 1)).reshape(out)
 
 
 def _magnitude(array: IntArray) -> int:
