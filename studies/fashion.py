@@ -59,10 +59,10 @@ def rows() -> list[tuple[dict[str, Any], bool]]:
         return {"group": "mlp", "name": name, "model": "mlp", "options": {"hidden": (256, 256), **options}}
 
     cnn = {"group": "cnn", "name": "cnn L = 16", "model": "cnn"}
-    cnn["options"] = {"channels": (16, 32), "hidden": (128,), "levels": 16, "act": "tanh"}
-    jobs = [(mlp("tanh"), True), (mlp("relu", act="relu"), True), (cnn, True), (cnn, False)]
+    cnn["options"] = {"channels": (16, 32), "hidden": (128,), "levels": 16, "activation": "tanh"}
+    jobs = [(mlp("tanh"), True), (mlp("relu", activation="relu"), True), (cnn, True), (cnn, False)]
     jobs += [(mlp(f"L = {levels}", levels=levels), False) for levels in LEVELS]
-    jobs += [(mlp("relu L = 16", act="relu"), False)]
+    jobs += [(mlp("relu L = 16", activation="relu"), False)]
     jobs += [(mlp(f"L = 16, {count} weights", weights=count), False) for count in (15, 3, 2)]
     return jobs
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..machine import LayerError, Levels
+from ..machine import AlphabetError, InputError, LayerError, Levels
 from .activations import Activation, HardTanhD, Heaviside, ReLUD, SigmoidD, TanhD
 from .containers import Sequential
 from .linear import Conv2d, Linear
@@ -22,7 +22,7 @@ ACTIVATIONS: dict[str, Callable[[int], Activation]] = {
     "relu": ReLUD,
     "sigmoid": SigmoidD,
     "hardtanh": HardTanhD,
-    "heaviside": lambda _: Heaviside(),
+    "heaviside": lambda levels: _heaviside(levels),
 }
 
 
@@ -37,8 +37,8 @@ class Recipe:
         Of one sample.
     lo, hi, step : int
         The alphabet of the samples.
-    mean, deviation : int or list of int
-        Centre and scale of all elements, or of each.
+    mean, deviation : int or tuple of int
+        Centre and scale of all elements; of a table, whose shape is (columns,), of each column.
     classes : int
     hidden : tuple of int
         Widths of the hidden dense layers.
@@ -46,8 +46,13 @@ class Recipe:
         Of the convolutions of a ``cnn``.
     levels, weights : int
         Levels of the activations, values that a weight may take.
-    act : str
+    activation : str
         One of `ACTIVATIONS`.
+
+    Raises
+    ------
+    LayerError
+        If a value is not of its kind.
     """
 
     model: str
@@ -55,14 +60,33 @@ class Recipe:
     lo: int
     hi: int
     step: int
-    mean: int | list[int]
-    deviation: int | list[int]
+    mean: int | tuple[int, ...]
+    deviation: int | tuple[int, ...]
     classes: int
     hidden: tuple[int, ...] = (256, 256)
     channels: tuple[int, ...] = (16, 32)
     levels: int = 16
     weights: int = 255
-    act: str = "tanh"
+    activation: str = "tanh"
+
+    def __post_init__(self) -> None:
+        table = isinstance(self.shape, tuple) and len(self.shape) == 1
+        rows = {"shape", "hidden", "channels"} | ({"mean", "deviation"} if table else set())
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            values = value if name in rows else (value,)
+            if not isinstance(values, tuple) or any(type(v) is not int or v < least for v in values):
+                kind = "a tuple of integers" if name in rows else "an integer"
+                bound = f" of at least {least}" if least > -math.inf else ""
+                raise LayerError(f"Recipe: {name} is {kind}{bound}, got {value!r}")
+        if not self.shape:
+            raise LayerError("Recipe: the shape of one sample is due, got ()")
+        if isinstance(self.mean, tuple) and not len(self.mean) == len(self.deviation) == self.shape[0]:
+            raise LayerError(f"Recipe: a mean and a deviation are due for each of {self.shape[0]} columns")
+        try:
+            Levels(self.lo, self.hi, self.step)
+        except AlphabetError as error:
+            raise LayerError(f"Recipe: {error}") from None
 
     @classmethod
     def fitting(cls, model: str, x: Any, alphabet: Levels, classes: int, **options: Any) -> Recipe:
@@ -70,28 +94,31 @@ class Recipe:
 
         Images get one centre and scale; the columns of a table one each, and room for twice the span seen on each side.
         """
-        shape, wide, span = tuple(x.shape[1:]), x.astype(np.float64), alphabet.hi - alphabet.lo
-        mean: Any = round(wide.mean())
-        deviation: Any = max(1, round(wide.std()))
+        shape, span = tuple(x.shape[1:]), alphabet.hi - alphabet.lo
+        if x.dtype.kind not in "iu" or not x.size:
+            raise InputError(f"Recipe: samples of integers are due, got {x.dtype} {x.shape}")
         lo, hi = alphabet.lo, alphabet.hi
+        mean: Any
+        deviation: Any
         if len(shape) == 1:
-            mean, deviation = ([round(v) for v in column] for column in (wide.mean(0), wide.std(0)))
+            mean, deviation = zip(*(_centre_and_scale(column) for column in x.T))
             lo, hi = lo - 2 * span, hi + 2 * span
+        else:
+            mean, deviation = _centre_and_scale(x)
         return cls(model, shape, lo, hi, alphabet.step, mean, deviation, classes, **options)
 
     @classmethod
-    def restored(cls, values: dict[str, Any]) -> Recipe:
-        """The recipe that `dataclasses.asdict` was taken of."""
-        fields: dict[str, Any] = {k: tuple(v) if k in ("shape", "hidden", "channels") else v for k, v in values.items()}
+    def restored(cls, values: Any) -> Recipe:
+        """The recipe that `dataclasses.asdict` was taken of, tuples or what JSON makes of them."""
         try:
-            return cls(**fields)
-        except TypeError as error:
+            return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+        except (AttributeError, TypeError) as error:
             raise LayerError(f"not a recipe of this version: {error}") from None
 
     def network(self) -> Sequential:
         """The network; its weights start from PyTorch's seed."""
         alphabet = Levels(self.lo, self.hi, self.step)
-        if isinstance(self.mean, int) and isinstance(self.deviation, int):
+        if isinstance(self.mean, int) and isinstance(self.deviation, int):  # no table
             layers: list[Any] = [Input(self.shape, alphabet, offset=self.mean, unit=self.deviation)]
         else:
             layers = [Input(self.shape, alphabet), Standardise(self.mean, self.deviation)]
@@ -103,7 +130,7 @@ class Recipe:
             raise LayerError(f"no model {self.model!r}; there are mlp and cnn")
         layers.append(Flatten())
         for width in self.hidden:
-            layers += [Linear(features, width, weights=self.weights), activation(self.act, self.levels)]
+            layers += [Linear(features, width, weights=self.weights), activation(self.activation, self.levels)]
             features = width
         return Sequential(*layers, readout(features, self.classes, self.weights))
 
@@ -117,9 +144,37 @@ class Recipe:
             if min(height, width) < 2:
                 raise LayerError(f"cnn: {len(self.channels)} halvings are too many for images {self.shape}")
             convolution = Conv2d(depth, count, 3, padding=1, weights=self.weights)
-            layers += [convolution, activation(self.act, self.levels), MaxPool2d(2)]
+            layers += [convolution, activation(self.activation, self.levels), MaxPool2d(2)]
             depth, height, width = count, height // 2, width // 2
         return layers, depth * height * width
+
+
+_LEAST: dict[str, float] = {"shape": 1, "hidden": 1, "channels": 1, "step": 1, "classes": 1, "levels": 2, "weights": 2}
+_LEAST |= {"lo": -math.inf, "hi": -math.inf, "mean": -math.inf, "deviation": 1}
+"""Least value of each of a recipe's integers."""
+
+
+def _centre_and_scale(x: Any) -> tuple[int, int]:
+    """Mean and standard deviation of integers to the nearest, halves up, the latter at least 1; nothing is rounded before.
+
+    >>> _centre_and_scale(np.array([0, 1])), _centre_and_scale(np.array([10**9, 10**9 + 7]))
+    ((1, 1), (1000000004, 4))
+    """
+    n, low = x.size, int(x.min())
+    # a part's sum of squares stays below 2^63
+    kind: Any = np.int64 if int(x.max()) - low < 2**23 else object
+    total = squares = 0
+    for part in np.array_split(x.reshape(-1), 1 + n // 2**16):
+        steps = part.astype(kind) - low
+        total, squares = total + int(steps.sum()), squares + int(steps @ steps)
+    mean = low + (2 * total + n) // (2 * n)
+    return mean, max(1, (math.isqrt(4 * (n * squares - total**2)) + n) // (2 * n))
+
+
+def _heaviside(levels: int) -> Activation:
+    if levels != 2:
+        raise LayerError(f"heaviside has 2 levels, not {levels}; pass levels=2")
+    return Heaviside()
 
 
 def activation(name: str, levels: int) -> Activation:
