@@ -263,7 +263,7 @@ def test_codes_pass_through_what_does_not_compute(b):
         (lambda b: b.affine(b.reshape("x", (1, 10, 1)), np.ones((100, 1), int)), "exceed the limit"),
         (lambda b: [b.neg("x") for _ in range(100)], "wire 'neg_100': 10 elements more exceed"),
         (lambda b: [b.shift("x", -60), *(b.shift("x", -70 - k) for k in range(4))], "320 elements more"),
-        (lambda b: b.constant(list(range(1001))), "1,001 elements more"),
+        (lambda b: b.constant(list(range(1001))), "1,001 elements more .* raise max_elements to 1,011 or more"),
     ],
 )
 def test_the_number_of_elements_is_limited(make, message):
@@ -286,8 +286,22 @@ def test_the_work_of_proving_is_limited(make):
     b = Builder(max_work=109)
     b.input("x", (1, 10), Levels(0, 1))
     b.input("wide", (1, 10), Levels(0, 2**60))
-    with pytest.raises(RangeError, match="range proofs of this machine would take more than 109 steps"):
+    with pytest.raises(
+        RangeError, match=r"range proofs of this machine would take more than 109 steps; raise max_work"
+    ):
         make(b)
+
+
+def test_the_limits_that_a_refusal_names_are_enough():
+    def make(**limits):
+        b = Builder(**limits)
+        b.affine(b.affine(b.input("x", (10,), Levels(0, 1)), np.ones((7, 10), int)), np.ones((5, 7), int))
+
+    with pytest.raises(ShapeError, match=r"5 elements more .* limit of 21 .* raise max_elements to 22 or more"):
+        make(max_elements=21)
+    with pytest.raises(RangeError, match="more than 104 steps; raise max_work to 105 or more"):
+        make(max_work=104)
+    make(max_elements=22, max_work=105)
 
 
 def test_building_real_networks_is_quick():

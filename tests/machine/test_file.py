@@ -338,9 +338,26 @@ def test_changed_metadata_are_refused(path, what):
 
 
 def test_a_file_is_there_and_is_one(path):
-    for other, message in ((path, "no such file"), (path.parent, "no such file"), ("a\0b", "no such file|null")):
-        with pytest.raises(FileError, match=message):
+    folder = path.parent
+    for other, message in (
+        (path, f"{path}: no such file"),
+        (folder, f"{folder}: is a directory"),
+        ("a" * 5000, f"{'a' * 5000}: cannot be read: "),
+    ):
+        with pytest.raises(FileError) as caught:
             load(other)
+        assert str(caught.value)[: len(message)] == message
+        assert "this version" not in str(caught.value)
+    with pytest.raises(FileError, match=r"no such file|null"):
+        load("a\0b")
+    small().save(folder / "model.zn")
+    with pytest.raises(FileError) as caught:
+        load(folder)
+    assert str(caught.value) == f"{folder}: is a directory; is it {folder / 'model.zn'} that you mean?"
+    (folder / "inner").mkdir()
+    with pytest.raises(FileError) as caught:
+        load(folder / "inner")
+    assert str(caught.value) == f"{folder / 'inner'}: is a directory"
 
 
 @pytest.mark.parametrize(
@@ -381,7 +398,9 @@ def hostile(path, *wires, **constants):
 def test_padding_costs_nothing_before_it_is_refused(path):
     conv = {"name": "y", "op": "conv", "of": ["x"], "stride": [10**9], "dilation": [1], "groups": 1}
     with pytest.raises(
-        FileError, match="wire 'y': 2,000,000,009 elements more exceed the limit of 4,194,304 per sample"
+        FileError,
+        match="wire 'y': 2,000,000,009 elements more exceed the limit of 16,777,216 per sample; "
+        "raise max_elements to 2,000,000,018 or more",
     ):
         load(hostile(path, {**conv, "padding": [[10**9, 10**9]]}, y_weight=[[[1]]], y_bias=[0]))
     with pytest.raises(FileError, match=r"wire 'y': .* elements more exceed the limit"):
@@ -403,19 +422,36 @@ def test_work_costs_nothing_before_it_is_refused(path):
         load(hostile(path, wide, pool))
 
 
+def test_work_that_is_meant_is_allowed(path):
+    small().save(path)
+    with pytest.raises(
+        FileError, match=r"wire 'z': the range proofs .* more than 1 steps; raise max_work to 2 or more"
+    ):
+        load(path, max_work=1)
+    assert load(path, max_work=2).hash == small().hash
+
+
+def test_a_machine_with_many_elements_comes_back(path):
+    b = Builder()
+    x = b.input("x", (2**22, 1), Levels(0, 1))
+    machine = b.build(b.neg(b.reshape(x, (2**22,)), name="y"))
+    machine.save(path)
+    assert load(path).hash == machine.hash
+
+
 def test_many_small_wires_are_limited_together(path):
     wires = [{"name": f"n{k}", "op": "neg", "of": ["w"]} for k in range(10)]
     wide = {"name": "w", "op": "input", "of": [], "shape": [2**19], "alphabet": {"levels": [0, 1, 1]}}
     with pytest.raises(FileError, match="wire 'n6': 524,288 elements more exceed"):
-        load(hostile(path, wide, *wires))
+        load(hostile(path, wide, *wires), max_elements=2**22)
     with pytest.raises(FileError, match="wire 'n9': 524,288 elements more exceed"):
         load(hostile(path, wide, *wires), max_elements=10 * 2**19 + 9)
     assert len(load(hostile(path, wide, *wires), max_elements=11 * 2**19 + 9).wires) == 12
 
 
 def test_wide_numbers_count_more(path):
-    wide = {"name": "w", "op": "input", "of": [], "shape": [2**16], "alphabet": {"levels": [0, 2**200, 1]}}
-    with pytest.raises(FileError, match="wire 'n': 2,097,152 elements more exceed"):
+    wide = {"name": "w", "op": "input", "of": [], "shape": [2**18], "alphabet": {"levels": [0, 2**200, 1]}}
+    with pytest.raises(FileError, match="wire 'n': 8,388,608 elements more exceed"):
         load(hostile(path, wide, {"name": "n", "op": "neg", "of": ["w"]}))
 
 

@@ -172,12 +172,17 @@ class Builder:
         elements *= 1 if fits(space) else OBJECT
         steps = work(operation, shape) * (1 if fits(space, DOUBLE) else 32 if fits(space) else 1024)
         if elements > self._elements_left:
+            needed = self._max_elements - self._elements_left + elements
             raise ShapeError(
                 f"{elements:,} elements more exceed the limit of {self._max_elements:,} per sample; "
-                "raise max_elements if they are meant"
+                f"raise max_elements to {needed:,} or more if they are meant"
             )
         if steps > self._work_left:
-            raise RangeError(f"the range proofs of this machine would take more than {self._max_work:,} steps")
+            needed = self._max_work - self._work_left + steps
+            raise RangeError(
+                f"the range proofs of this machine would take more than {self._max_work:,} steps; "
+                f"raise max_work to {needed:,} or more if it is meant"
+            )
         self._elements_left -= elements
         self._work_left -= steps
 
