@@ -55,11 +55,15 @@ def test_direct_tables_and_searches_agree(gap, start):
         x = torch.tensor([[start - 1], [start], [start + 1], [start + gap - 1], [start + gap], [top], [-top]])
         x = x.clamp(-top, top)
         assert model(x).flatten().tolist() == [sum(start + d <= v for d in (0, gap)) for v in x.flatten().tolist()]
-    # as float32, which holds all of these
-    z = torch.arange(-(2**24) + 1, -(2**24) + 9)[:, None]
-    assert model[1](z.float()).flatten().tolist() == [
-        sum(start + d <= v for d in (0, gap)) for v in z.flatten().tolist()
-    ]
+
+
+def test_a_table_whose_start_float32_cannot_hold():
+    start = -(2**24) - 2
+    points = [tables.Point(offset=Fraction(start)), tables.Point(offset=Fraction(start + 6))]
+    model = behind(nn.Activation(points, Levels(0, 2), Fraction(1)), 2**24 - 1, 1)
+    x = torch.arange(1 - 2**24, 9 - 2**24)[:, None]
+    assert model[0](x).dtype == torch.float32
+    assert model(x).flatten().tolist() == [1, 1, 1, 2, 2, 2, 2, 2]
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,8 @@ def test_centre_and_scale_are_rounded_from_exact_sums(offset, width):
     n, exact = len(x), [int(v) for v in x]
     assert 2 * n * mean - n <= 2 * sum(exact) < 2 * n * mean + n
     variance = sum(v * v for v in exact) * n - sum(exact) ** 2  # times n^2
-    assert (deviation == 1 or (2 * deviation - 1) ** 2 * n * n <= 4 * variance) and deviation >= 1
+    assert deviation >= 1
+    assert deviation == 1 or (2 * deviation - 1) ** 2 * n * n <= 4 * variance
     assert 4 * variance < (2 * deviation + 1) ** 2 * n * n
 
 

@@ -53,10 +53,40 @@ def test_training_is_torchs_batch_norm_and_then_the_level_below(make):
 
 
 def test_a_value_just_below_a_threshold_stays_below():
-    # in float32 this value minus the first entry of the table would round up to the threshold
-    model = dense()
-    z = torch.full((1, 5), -1e-9)
-    assert model[3](z).eq(model[3].levels[(model[3].thresholds <= -1).sum()]).all()
+    # in float32 this value minus the first entry of the table rounds up to the threshold at 0
+    model = nn.Sequential(nn.Input((1,), Levels(-999, 999), unit=100), nn.BatchNorm(), nn.Sign())
+    assert model[2](torch.tensor([[-1e-9], [0.0], [1e-9]])).flatten().tolist() == [-1, 1, 1]
+    model = nn.Sequential(nn.Input((1,), Levels(-999, 999), unit=100), nn.BatchNorm(), nn.TanhD(4))
+    assert model[2](torch.tensor([[-1e-9], [0.0], [1e-9]])).flatten().tolist() == [-1, 1, 1]
+
+
+def test_eval_mode_is_the_definition():
+    """Levels of hardtanh(scale (z / 8 - mean) / 2 + shift), by rational arithmetic: what module and machine share."""
+    scale, shift, mean = (
+        [1.0, -1.0, 0.5, -3.0, 0.0, -0.0],
+        [0.0, 0.25, -0.5, 0.0, 0.75, -2.0],
+        [0.0, 0.5, -1.0, 0.25, 0.0, 0.0],
+    )
+    model = nn.Sequential(nn.Input((6,), Levels(-60, 60), unit=8), nn.BatchNorm(eps=0.0), nn.HardTanhD(5)).eval()
+    with torch.no_grad():
+        for name, values in [("weight", scale), ("bias", shift), ("running_mean", mean), ("running_var", [4.0] * 6)]:
+            getattr(model[1], name).copy_(torch.tensor(values))
+    z = torch.arange(-60, 61)[:, None].expand(-1, 6)
+    points = [Fraction(2 * j + 1, 4) - 1 for j in range(4)]
+
+    def level(v, g, b, m):
+        y = Fraction(g) * (Fraction(v, 8) - Fraction(m)) / 2 + Fraction(b)
+        return 2 * sum(y >= point for point in points) - 4
+
+    expected = [[level(v, *channel) for channel in zip(scale, shift, mean)] for v in range(-60, 61)]
+    assert model(z).tolist() == expected
+    assert_exact(model, z)
+    # and the module in training goes the same way
+    normalised = model[1].normalise(z.float())
+    assert (
+        normalised
+        == torch.tensor([[g * (v / 8 - m) / 2 + b for g, b, m in zip(scale, shift, mean)] for v in range(-60, 61)])
+    ).all()
 
 
 def test_the_fold_follows_every_change():

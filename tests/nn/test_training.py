@@ -35,7 +35,7 @@ def network(seed=0, *, norm=True, hidden=8):
 
 def fit(model, *args, **options):
     x, y = args or data()
-    return zahlen.fit(model, x, y, **{"epochs": 3, "batch": 16, "lr": 0.02, "progress": False, **options})
+    return zahlen.fit(model, x, y, **{"epochs": 3, "batch_size": 16, "lr": 0.02, "progress": False, **options})
 
 
 def trained(seed=0, **options):
@@ -276,7 +276,7 @@ def test_without_a_checkpoint_resume_begins_anew(tmp_path):
 
 @pytest.mark.parametrize(
     "other",
-    [{"epochs": 5}, {"batch": 8}, {"lr": 0.01}, {"seed": 3}, {"validation": 0.2}, {"data": (90, 4)}, {"data": (80,)},
+    [{"epochs": 5}, {"batch_size": 8}, {"lr": 0.01}, {"seed": 3}, {"validation": 0.2}, {"data": (90, 4)}, {"data": (80,)},
      {"model": lambda: network(hidden=9)}, {"model": lambda: network(norm=False)},
      {"model": lambda: network()[:4].append(nn.Linear(8, 3, weights=15))}],
     ids=lambda other: next(iter(other)),
@@ -288,7 +288,7 @@ def test_a_checkpoint_of_another_training_is_refused_and_nothing_lost(tmp_path, 
     other = dict(other)
     model = other.pop("model", network)()
     before = copy.deepcopy(model.state_dict())
-    with pytest.raises(FileError, match=r"checkpoint of another training \((data|network|batch|epochs|lr|seed)"):
+    with pytest.raises(FileError, match=r"checkpoint of another training \((data|network|batch_size|epochs|lr|seed)"):
         fit(model, *data(*other.pop("data", ())), checkpoint=path, resume=True, **other)
     assert path.read_bytes() == content
     assert all((before[k] == v).all() for k, v in model.state_dict().items())
@@ -384,8 +384,8 @@ def test_what_cannot_be_written_is_refused_before_an_epoch(tmp_path):
 
 def test_remarks_and_numpy_settings_are_kept(tmp_path):
     path = tmp_path / "model.pt"
-    fit(network(), checkpoint=path, remarks={"shape": (3, 4), "act": "tanh"}, lr=np.float64(0.02), batch=np.int64(16))
-    assert nn.read_checkpoint(path)["remarks"] == {"shape": (3, 4), "act": "tanh"}
+    fit(network(), checkpoint=path, remarks={"shape": (3, 4), "kind": "mlp"}, lr=np.float64(0.02), batch_size=np.int64(16))
+    assert nn.read_checkpoint(path)["remarks"] == {"shape": (3, 4), "kind": "mlp"}
 
 
 # ---------------------------------------------------------------------------------------------------- the float twin

@@ -86,7 +86,7 @@ def test_default_scales_are_decided_by_integers():
         Levels(-1, 1): {784: 28, 256: 16, 1: 1, 2: 1, 3: 2, 6: 2, 7: 3},
         # exact ties between two powers of two go up
         Levels(-128, 127): {8: 64, 32: 128, 128: 256, 512: 512, 2048: 1024, 8192: 2048, 7: 32, 31: 64, 127: 128},
-        Levels(-10**6, 10**6): {10**6: 2**27},
+        Levels(-(10**6), 10**6): {10**6: 2**27},
     }.items():
         assert {n: default_scale(grid, n) for n in scales} == scales
 
