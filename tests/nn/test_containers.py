@@ -251,9 +251,9 @@ def test_meta_free_moves_keep_the_integers():
 def test_machines_can_end_in_a_class_and_carry_notes():
     model = small(nn.Linear(5, 3))
     x = batch(model, 32)
-    machine = model.machine(classify=True, seed=3)
+    machine = model.machine(classify=True, notes={"seed": 3, "classify": "yes"})
     assert (machine.run(x.numpy()) == model(x).argmax(1).numpy()).all()
-    assert machine.notes["seed"] == 3
+    assert machine.notes == {"seed": 3, "classify": "yes"}
     assert machine.outputs == ("label",)
     assert (model.machine().run(x.numpy()) == model(x).detach().numpy()).all()
     assert machine.run(x.numpy()).dtype == np.int64

@@ -202,13 +202,60 @@ def test_latent_weights_that_explode_are_noticed():
 
 
 def test_nothing_to_train():
-    model = network()
-    for options in ({"epochs": 0}, {"batch": 0}):
-        with pytest.raises(InputError, match="no training"):
-            fit(model, **options)
-    model.requires_grad_(False)
+    model = network().requires_grad_(False)
     with pytest.raises(LayerError, match="no parameter to train"):
         fit(model)
+
+
+SETTINGS = [("epochs", value) for value in (0, -1, 1.5, 2.0, True, "3", None, math.nan)]
+SETTINGS += [("batch_size", value) for value in (0, 8.0, False, "8")]
+SETTINGS += [("lr", value) for value in (-1, -1e-9, math.nan, math.inf, "a", None, True)]
+SETTINGS += [("seed", value) for value in (-1, 0.0, "a", None, 2**63)]
+SETTINGS += [("validation", value) for value in ("a", None, True, [0.1])]
+
+
+@pytest.mark.parametrize(("name", "value"), SETTINGS)
+def test_settings_out_of_range_are_refused(name, value):
+    with pytest.raises(InputError, match=f"{name} is a"):
+        fit(network(), **{name: value})
+
+
+def test_batches_of_an_evaluation():
+    x, y = data()
+    assert nn.evaluate(network(), x, y, batch_size=1)[1] == nn.evaluate(network(), x, y, batch_size=90)[1]
+    for size in (0, 8.0, None):
+        with pytest.raises(InputError, match="batch_size is an integer of at least 1"):
+            nn.evaluate(network(), x, y, batch_size=size)
+
+
+@pytest.mark.parametrize("twin", [False, True])
+def test_targets_that_the_cross_entropy_cannot_take_are_refused(twin):
+    model = network().twin() if twin else network()
+    before = copy.deepcopy(model.state_dict())
+    x, y = data()
+    for wrong, reason in [
+        (np.where(np.arange(90) == 7, 3, y), r"a target is class 3, but the network has outputs for 0\.\.2"),
+        (np.where(np.arange(90) == 89, -1, y), "a target is class -1"),
+        (y.astype(np.float32), r"targets are float32 \(n\), but the cross-entropy compares outputs \(n, 3\)"),
+        (y == 1, r"targets are bool \(n\)"),
+        (y[:, None], r"targets are int64 \(n, 1\)"),
+        (np.zeros((90, 4), np.float32), r"targets are float32 \(n, 4\)"),
+    ]:
+        with pytest.raises(InputError, match=reason):
+            fit(model, x, wrong, epochs=1)
+        with pytest.raises(InputError, match=reason):
+            fit(model, epochs=1, validation=(x, wrong))
+        with pytest.raises(InputError, match=reason):
+            nn.evaluate(model, x, wrong)
+    assert all((before[k] == v).all() for k, v in model.state_dict().items())
+
+
+def test_targets_may_be_probabilities_or_marked_as_none():
+    x, y = data()
+    model = network()
+    fit(model, x, np.eye(3, dtype=np.float32)[y])
+    assert model.machine().hash == trained()[0].machine().hash
+    fit(network(), x, np.where(np.arange(90) == 7, -100, y))
 
 
 def test_inputs_outside_the_alphabet_are_refused():
@@ -384,7 +431,13 @@ def test_what_cannot_be_written_is_refused_before_an_epoch(tmp_path):
 
 def test_remarks_and_numpy_settings_are_kept(tmp_path):
     path = tmp_path / "model.pt"
-    fit(network(), checkpoint=path, remarks={"shape": (3, 4), "kind": "mlp"}, lr=np.float64(0.02), batch_size=np.int64(16))
+    fit(
+        network(),
+        checkpoint=path,
+        remarks={"shape": (3, 4), "kind": "mlp"},
+        lr=np.float64(0.02),
+        batch_size=np.int64(16),
+    )
     assert nn.read_checkpoint(path)["remarks"] == {"shape": (3, 4), "kind": "mlp"}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from functools import reduce
@@ -140,14 +140,14 @@ class Sequential(torch.nn.Sequential, Layer):
             x = layer.place(builder, x)
         return x
 
-    def machine(self, *, classify: bool = False, **notes: Any) -> Machine:
+    def machine(self, *, classify: bool = False, notes: Mapping[str, Any] | None = None) -> Machine:
         """The network as it would run in eval mode, as a `Machine`.
 
         Parameters
         ----------
         classify : bool
             Let the output be the class (the lowest among equals) in place of the last layer's values.
-        **notes
+        notes : mapping of str
             JSON values kept in the machine's file.
         """
         builder = Builder()
@@ -160,7 +160,7 @@ class Sequential(torch.nn.Sequential, Layer):
         if classify:
             x = builder.argmax(x, name="label")
         self._named = True
-        return builder.build(x, notes=notes)
+        return builder.build(x, notes=notes or {})
 
     def trace(self, x: Tensor) -> dict[str, Tensor]:
         """Each layer's output in eval mode by the name of its wire in `machine()`; integers in float tensors.

@@ -155,7 +155,7 @@ _LEAST |= {"lo": -math.inf, "hi": -math.inf, "mean": -math.inf, "deviation": 1}
 
 
 def _centre_and_scale(x: Any) -> tuple[int, int]:
-    """Mean and standard deviation of integers to the nearest, halves up, the latter at least 1; nothing is rounded before.
+    """Exact mean and standard deviation of integers, each rounded once, halves up; the latter is at least 1.
 
     >>> _centre_and_scale(np.array([0, 1])), _centre_and_scale(np.array([10**9, 10**9 + 7]))
     ((1, 1), (1000000004, 4))

@@ -62,7 +62,7 @@ def fit(
     y: Any,
     *,
     epochs: int = 10,
-    batch: int = 128,
+    batch_size: int = 128,
     lr: float = 1e-3,
     seed: int = 0,
     validation: float | tuple[Any, Any] = 0.1,
@@ -84,7 +84,7 @@ def fit(
         From integer batches (batch, *shape) to outputs; those of a `Sequential` are divided by its `unit`.
     x : integer array (n, *shape)
     y : array (n,) of classes, or whatever `loss` takes as its second argument
-    epochs, batch : int
+    epochs, batch_size : int
     lr : float
         First rate of Adam; it falls to zero along a cosine.
     seed : int
@@ -113,7 +113,8 @@ def fit(
     Raises
     ------
     InputError
-        If samples and targets disagree in number, or there is nothing to train on.
+        If samples and targets disagree in number, targets are not what the default loss takes, there is nothing to
+        train on, or a setting is out of range.
     FileError
         If the checkpoint is of another training, or damaged.
     LayerError
@@ -131,21 +132,25 @@ def fit(
     2
     """
     samples = _pair(x, y, "fit")
-    if epochs < 1 or batch < 1:
-        raise InputError(f"fit: {epochs} epochs of batches of {batch} are no training")
+    epochs, batch_size = _whole(epochs, "epochs"), _whole(batch_size, "batch_size")
+    seed = _whole(seed, "seed", 0)
+    if isinstance(lr, bool) or not isinstance(lr, (int, float, np.integer, np.floating)) or not 0 <= lr < math.inf:
+        raise InputError(f"fit: lr is a finite number from 0 on, got {lr!r}")
     if not any(p.requires_grad for p in model.parameters()):
         raise LayerError("fit: the model has no parameter to train")
-    generator = torch.Generator().manual_seed(int(seed))
+    generator = torch.Generator().manual_seed(seed)
     train, held = _split(samples, validation, generator)
-    run = _Run(model, train, held, loss, int(batch), int(epochs), float(lr), int(seed), generator)
+    for x, y in (train, held or train):
+        _check_targets(model, x, y, loss)
+    run = _Run(model, train, held, loss, batch_size, epochs, float(lr), seed, generator)
     path = None if checkpoint is None else Path(checkpoint)
     if path is not None:
         run.prepare(path, remarks or {})
     if resume and path is not None and path.exists():
         run.restore(path)
-    with _bar(progress, name, int(epochs) * run.steps, len(run.history.epochs) * run.steps) as report:
+    with _bar(progress, name, epochs * run.steps, len(run.history.epochs) * run.steps) as report:
         try:
-            for _ in range(len(run.history.epochs), int(epochs)):
+            for _ in range(len(run.history.epochs), epochs):
                 run.epoch(report)
                 if path is not None:
                     run.save(path)
@@ -165,21 +170,21 @@ class _Run:
         train: tuple[Tensor, Tensor],
         held: tuple[Tensor, Tensor] | None,
         loss: Loss,
-        batch: int,
+        batch_size: int,
         epochs: int,
         lr: float,
         seed: int,
         generator: torch.Generator,
     ) -> None:
         self.model, self.train, self.held, self.loss = model, train, held, loss
-        self.batch, self.lr, self.generator = batch, lr, generator
-        self.steps = len(_batches(torch.arange(len(train[0])), batch))
+        self.batch_size, self.lr, self.generator = batch_size, lr, generator
+        self.steps = len(_batches(torch.arange(len(train[0])), batch_size))
         self.total = epochs * self.steps
         self.optimiser = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
         self.history = History()
         self.best: dict[str, Tensor] = {}
         self.remarks: dict[str, Any] = {}
-        self.settings: dict[str, Any] = {"batch": batch, "epochs": epochs, "lr": lr, "seed": seed}
+        self.settings: dict[str, Any] = {"batch_size": batch_size, "epochs": epochs, "lr": lr, "seed": seed}
 
     def prepare(self, path: Path, remarks: dict[str, Any]) -> None:
         """See to it that the first checkpoint can be written, and read again, before an epoch is spent on it."""
@@ -200,7 +205,7 @@ class _Run:
         self.model.train()
         order = torch.randperm(len(self.train[0]), generator=self.generator)
         total, right, done = 0.0, 0.0, 0
-        for step, rows in enumerate(_batches(order, self.batch)):
+        for step, rows in enumerate(_batches(order, self.batch_size)):
             self._set_rate(len(self.history.epochs) * self.steps + step)
             value, hits = _measure(self.model, self.train[0][rows], self.train[1][rows], self.loss)
             if not math.isfinite(float(value.detach())):
@@ -310,21 +315,50 @@ def _scaled(model: torch.nn.Module, output: Tensor) -> Tensor:
     return (output if unit == 1 else output / float(unit)).to(torch.get_default_dtype())
 
 
+def _device(model: torch.nn.Module, x: Tensor) -> torch.device:
+    return next((p.device for p in model.parameters()), x.device)
+
+
+def _check_targets(model: torch.nn.Module, x: Tensor, y: Tensor, loss: Loss) -> None:
+    """An `InputError` if the cross-entropy cannot compare the model's outputs with all of the targets."""
+    if loss is not F.cross_entropy:
+        return
+    with evaluating(model):
+        shape = model(x[:1].to(_device(model, x))).shape[1:]
+    classes = shape[0] if shape else 0
+    if y.is_floating_point() and y.shape[1:] == shape:
+        return  # a probability for each class
+    if y.dtype != torch.int64 or y.shape[1:] != shape[1:]:
+        got, outputs = ("(" + ", ".join(("n", *map(str, sizes))) + ")" for sizes in (y.shape[1:], shape))
+        raise InputError(
+            f"targets are {str(y.dtype).removeprefix('torch.')} {got}, but the cross-entropy compares outputs {outputs} "
+            f"with int64 classes; give classes 0..{classes - 1}, or another loss"
+        )
+    strange = y[(y >= classes) | ((y < 0) & (y != -100))]  # the cross-entropy leaves out what is marked with -100
+    if strange.numel():
+        raise InputError(
+            f"a target is class {int(strange[0])}, but the network has outputs for 0..{classes - 1}; "
+            "number classes from 0 on, or give the last layer more outputs"
+        )
+
+
 def _measure(model: torch.nn.Module, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, float]:
     """The loss of a batch, and how many classes are named right (nan where targets are no classes)."""
-    device = next((p.device for p in model.parameters()), x.device)
+    device = _device(model, x)
     output, y = model(x.to(device)), y.to(device)
     return loss(_scaled(model, output), y), _right(output.detach(), y)
 
 
 def evaluate(
-    model: torch.nn.Module, x: Any, y: Any, *, loss: Loss = F.cross_entropy, batch: int = 1000
+    model: torch.nn.Module, x: Any, y: Any, *, loss: Loss = F.cross_entropy, batch_size: int = 1000
 ) -> tuple[float, float]:
     """Mean loss and the share of classes named right (nan where targets are no classes), in eval mode."""
     inputs, targets = _pair(x, y, "evaluate")
+    batch_size = _whole(batch_size, "batch_size")
+    _check_targets(model, inputs, targets, loss)
     total, right = 0.0, 0.0
     with evaluating(model):
-        for rows, wanted in zip(torch.split(inputs, batch), torch.split(targets, batch)):
+        for rows, wanted in zip(torch.split(inputs, batch_size), torch.split(targets, batch_size)):
             value, hits = _measure(model, rows, wanted, loss)
             total += float(value) * len(rows)
             right += hits
@@ -357,6 +391,12 @@ def _pair(x: Any, y: Any, who: str) -> tuple[Tensor, Tensor]:
     return inputs, targets
 
 
+def _whole(value: object, what: str, least: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value < 2**63:
+        raise InputError(f"{what} is an integer of at least {least}, got {value!r}")
+    return int(value)
+
+
 def _batches(order: Tensor, size: int) -> list[Tensor]:
     """Parts of `size`; a last sample on its own joins the part before it, since a batch norm needs two."""
     parts = list(torch.split(order, size))
@@ -380,6 +420,8 @@ def _split(
         if len(validation) != 2:
             raise InputError("validation is a share, or a pair of samples and targets")
         return samples, _pair(*validation, "validation")
+    if isinstance(validation, bool) or not isinstance(validation, (int, float, np.integer, np.floating)):
+        raise InputError(f"validation is a share, or a tuple of samples and targets, got {type(validation).__name__}")
     if not 0 <= validation < 1 or (held := round(len(x) * validation)) >= len(x):
         raise InputError(f"validation is a share below 1 that leaves samples to train on, got {validation}")
     if held == 0:
