@@ -323,7 +323,8 @@ def test_without_a_checkpoint_resume_begins_anew(tmp_path):
 
 @pytest.mark.parametrize(
     "other",
-    [{"epochs": 5}, {"batch_size": 8}, {"lr": 0.01}, {"seed": 3}, {"validation": 0.2}, {"data": (90, 4)}, {"data": (80,)},
+    [{"epochs": 5}, {"batch_size": 8}, {"lr": 0.01}, {"seed": 3}, {"validation": 0.2}, {"data": (90, 4)},
+     {"data": (80,)},
      {"model": lambda: network(hidden=9)}, {"model": lambda: network(norm=False)},
      {"model": lambda: network()[:4].append(nn.Linear(8, 3, weights=15))}],
     ids=lambda other: next(iter(other)),
