@@ -17,7 +17,7 @@ import zahlen
 from zahlen import cli
 from zahlen.emit import harness
 
-SMALL = ["digits", "--hidden", "24", "--batch", "32", "--lr", "0.01", "--quiet", "--epochs", "3"]
+SMALL = ["digits", "--hidden", "24", "--batch-size", "32", "--lr", "0.01", "--quiet", "--epochs", "3"]
 needs_cc = pytest.mark.skipif(
     shutil.which("cc") is None and not os.environ.get("ZAHLEN_REQUIRE_TOOLS"), reason="no C compiler"
 )
@@ -142,7 +142,11 @@ def test_check_compares_everything(trained: Path, capsys: pytest.CaptureFixture[
     samples = 50 + 100 + 50
     in_c = samples * sum(w.size for w in machine.wires.values())
     in_torch = in_c - samples * (2 * 64)  # PyTorch shows neither its input nor the constant
-    assert f"{in_c + in_torch:,} values compared and equal, 0 different" in shown
+    simple = machine.simplified()
+    kept = [n for n, w in simple.wires.items() if n in machine.wires and machine.wires[n].shape == w.shape]
+    in_simplified = samples * sum(simple.wires[n].size for n in kept)
+    assert "affine_2" in kept
+    assert f"{2 * in_c + in_torch + in_simplified:,} values compared and equal, 0 different" in shown
 
 
 @needs_cc
@@ -160,7 +164,7 @@ def test_check_goes_red(trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert call("check", trained / "model.zn", "--samples", "20") == 1
     captured = capsys.readouterr()
     assert "C differs on wire affine_2" in captured.err
-    assert f"{20 + 100 + 20} different" in captured.out
+    assert f"{2 * (20 + 100 + 20)} different" in captured.out  # both forms
 
 
 def test_check_without_anything_to_compare(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -169,13 +173,64 @@ def test_check_without_anything_to_compare(trained: Path, tmp_path: Path, capsys
     assert "nothing to compare with" in capsys.readouterr().err
 
 
-def test_a_checkpoint_of_another_machine_is_left_out(trained: Path, tmp_path: Path) -> None:
-    from zahlen.cli.train import trained_network
-
+def test_a_checkpoint_of_another_machine_is_refused(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert call("train", *SMALL, "--seed", "5", "-o", tmp_path) == 0
     shutil.copy(trained / "model.pt", tmp_path)
-    assert trained_network(tmp_path, zahlen.load(tmp_path / "model.zn")) is None
-    assert trained_network(trained, zahlen.load(trained / "model.zn")) is not None
+    assert call("check", tmp_path / "model.zn", "--no-c") == 1
+    assert "of another machine" in " ".join(capsys.readouterr().err.split())
+    (tmp_path / "model.pt").write_bytes(b"damaged")
+    assert call("check", tmp_path / "model.zn", "--no-c") == 1
+    assert "not a checkpoint" in " ".join(capsys.readouterr().err.split())
+
+
+@needs_cc
+def test_check_follows_registers_over_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    b = zahlen.Builder()
+    x = b.input("x", (1,), zahlen.Levels(0, 1))
+    count = b.register("count", (1,), zahlen.Levels(0, 2))
+    following = b.lookup(b.add(count, x), [0, 1, 2, 0])
+    b.connect(count, following)
+    b.build(following).save(tmp_path / "counter.zn")
+    assert call("check", tmp_path / "counter.zn", "--samples", "30") == 0
+    # both forms of C and the simplified machine, 4 wires, 20 steps
+    assert f"{3 * 4 * 20 * 30:,} values compared and equal, 0 different" in capsys.readouterr().out
+
+
+def test_notes_are_not_believed(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    machine = zahlen.load(trained / "model.zn")
+    for note in ({"step": "abc"}, {"step": "0"}, {"features": 3}, {"classes": [1, 2]}):
+        machine.annotated(**note).save(tmp_path / "model.zn")
+        assert call("run", tmp_path / "model.zn", "digits") == 1
+        assert next(iter(note)) in capsys.readouterr().err
+
+
+def test_samples_of_another_shape(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((2, 7), dtype=np.uint8))
+    assert call("run", trained / "model.zn", tmp_path / "x.npy") == 1
+    assert "the machine takes (8, 8)" in " ".join(capsys.readouterr().err.split())
+
+
+def test_metrics_are_json_without_validation(tmp_path: Path) -> None:
+    assert call("train", *SMALL, "--validation", "0", "-o", tmp_path) == 0
+    text = (tmp_path / "metrics.json").read_text()
+    assert "NaN" not in text
+    assert json.loads(text)["epochs"]["discrete"][0]["validation_loss"] is None
+
+
+def test_the_machine_does_not_tell_where_the_data_lay(tmp_path: Path) -> None:
+    rows = "\n".join(f"{k},{k % 3}" for k in range(30))
+    (tmp_path / "secret.csv").write_text(f"a,y\n{rows}\n")
+    arguments = ["--label", "y", "--hidden", "4", "--epochs", "1", "-q", "-o", tmp_path / "out"]
+    assert call("train", tmp_path / "secret.csv", *arguments) == 0
+    assert b"secret" not in (tmp_path / "out/model.zn").read_bytes()
+
+
+def test_simplify_drops_the_offset(trained: Path, tmp_path: Path) -> None:
+    machine = zahlen.load(trained / "model.zn")
+    assert call("emit", "c", trained / "model.zn", "-o", tmp_path, "--simplify") == 0
+    assert f"machine {machine.simplified().hash}" in (tmp_path / "model.c").read_text()
 
 
 def test_a_table_keeps_its_grid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -201,9 +256,11 @@ def test_a_table_keeps_its_grid(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["train", "fashion-mist", "-o", "{}"], 1, "did you mean fashion-mnist"),
         (["train", "{}/none.csv", "-o", "{}"], 1, "none.csv"),
         (["train", "{}/hole.csv", "--label", "y", "-o", "{}"], 1, "line 3"),
-        (["train", "digits", "--model", "rnn", "-o", "{}"], 1, "no model 'rnn'"),
+        (["train", "digits", "--model", "rnn", "-o", "{}"], 2, "rnn"),
+        (["train", "digits", "--channels", "4", "-o", "{}"], 2, "only a cnn"),
+        (["train", "digits", "--activation", "heaviside", "--levels", "4", "-o", "{}"], 1, "levels"),
         (["train", "digits", "--model", "cnn", "--channels", "4,4,4,4", "-o", "{}"], 1, "too many"),
-        (["train", "digits", "--activation", "gelu", "-o", "{}"], 1, "no activation 'gelu'"),
+        (["train", "digits", "--activation", "gelu", "-o", "{}"], 2, "gelu"),
         (["train", "digits", "-o", "{}/hole.csv"], 1, "no directory"),
         (["train", "digits", "--hidden", "12,x", "-o", "{}"], 2, "whole numbers"),
         (["train", "digits", "--levels", "1", "-o", "{}"], 2, "levels"),

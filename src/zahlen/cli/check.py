@@ -2,98 +2,121 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
+from rich.progress import Progress
 from rich.table import Table
 
-from ..machine import IntArray, Machine, ToolError, ZahlenError, load
+from ..machine import IntArray, Machine, ToolError, Wire, executors, load
 from .app import app, console, error_console
-from .train import trained_network
+from .files import expected_samples, recorded_samples, samples, trained_network
 
 Batch = dict[str, IntArray]
+Tracer = Callable[[Batch], Mapping[str, IntArray]]
+
+PART = 250
+"""How many samples are compared at once."""
+STEPS = 20
+"""How many steps a machine with registers is followed for."""
 
 
 @app.command()
 def check(
     model: Annotated[Path, typer.Argument(help="A machine; the checkpoint beside it brings PyTorch in.")],
-    samples: Annotated[int, typer.Option(min=1, help="Random inputs, and at most as many real ones.")] = 1000,
+    count: Annotated[
+        int, typer.Option("--samples", min=1, help="Random inputs, and at most as many real ones.")
+    ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the random inputs.")] = 0,
+    data: Annotated[str | None, typer.Option(help="Real inputs.  [what metrics.json beside the machine names]")] = None,
     cc: Annotated[str | None, typer.Option(help="C compiler.  [$CC, cc, gcc or clang]")] = None,
     runner: Annotated[str | None, typer.Option(help="What runs the program, such as qemu-s390x.")] = None,
     compiled: Annotated[bool, typer.Option("--c/--no-c", help="Compile and compare the C program.")] = True,
 ) -> None:
     r"""Compare every wire, with ==, over random, boundary and real inputs; exit code 1 if any value differs.
 
+    The reference is compared with every executor, with the PyTorch network whose checkpoint lies beside the machine,
+    with the simplified machine, and with the compiled C program in both of its forms.
+
     \b
     zahlen check out/model.zn
+    zahlen check out/model.zn --samples 10000 --data fashion-mnist
     zahlen check out/model.zn --cc "s390x-linux-gnu-gcc -static" --runner qemu-s390x
     """
     machine = load(model)
-    others = _others(machine, model, cc, runner, compiled)
+    others = _others(machine, model, [cc, runner] if compiled else None)
     table = Table("inputs", "samples", *others, title="values equal to the reference's")
-    differing = total = 0
-    for kind, x in batches(machine, samples, seed):
-        batch = len(next(iter(x.values())))
-        counts = {name: [0, 0] for name in others}
-        for where in range(0, batch, 250):
-            part = {name: value[where : where + 250] for name, value in x.items()}
-            expected = machine.trace(part, executor="reference")
-            for name, trace in others.items():
-                equal, unequal = _compare(name, expected, trace(part))
-                counts[name][0] += equal
-                counts[name][1] += unequal
-        table.add_row(kind, str(batch), *(_cell(*pair) for pair in counts.values()))
-        total += sum(equal for equal, _ in counts.values())
-        differing += sum(unequal for _, unequal in counts.values())
+    equal = different = 0
+    with Progress(console=error_console, transient=True) as bars:
+        for kind, size, parts in _inputs(machine, model, count, seed, data):
+            tally = {name: [0, 0] for name in others}
+            for part in bars.track(parts, total=-(-size // PART), description=kind):
+                expected = _reference(machine, part)
+                for name, trace in others.items():
+                    for k, values in enumerate(_compare(name, expected, trace(part))):
+                        tally[name][k] += values
+            table.add_row(kind, f"{size:,}", *(_cell(*pair) for pair in tally.values()))
+            equal += sum(hits for hits, _ in tally.values())
+            different += sum(misses for _, misses in tally.values())
     console.print(table)
-    console.print(f"{total:,} values compared and equal, {differing:,} different", highlight=False)
-    if differing:
+    console.print(f"{equal:,} values compared and equal, {different:,} different", highlight=False)
+    if different:
         raise typer.Exit(1)
 
 
-def _cell(equal: int, unequal: int) -> str:
-    return f"{equal:,}" if not unequal else f"[red]{unequal:,} of {equal + unequal:,} differ[/]"
+def _cell(equal: int, different: int) -> str:
+    return f"{equal:,}" if not different else f"[red]{different:,} of {equal + different:,} differ[/]"
 
 
-def _others(machine: Machine, path: Path, cc: str | None, runner: str | None, compiled: bool) -> dict[str, Any]:
+# ---------------------------------------------------------------------------------------------------- who computes
+
+
+def _others(machine: Machine, path: Path, tools: list[str | None] | None) -> dict[str, Tracer]:
     """Each way of computing wires beside the reference, by name."""
-    from ..machine import executors
-
-    others: dict[str, Any] = {}
+    others: dict[str, Tracer] = {}
     for name in executors.names():
         if name != "reference":
-            others[name] = lambda x, name=name: machine.trace(x, executor=name)
-    network = _network(path, machine)
-    if network is not None:
-        others["PyTorch"] = lambda x: _torch_trace(network, x)
-    if compiled:
+            others[name] = lambda x, name=name: _steps(machine, x, name)  # type: ignore[misc]
+    network = trained_network(path, machine)
+    if network is None:
+        error_console.print("PyTorch left out: no checkpoint model.pt beside the machine", highlight=False)
+    else:
+        others["PyTorch"] = lambda x: _torch(network, x)
+    if tools is not None:
         from ..emit import harness
 
-        program = harness.compiled(
-            machine, cc=None if cc is None else cc.split(), runner=[] if runner is None else runner.split()
-        )
-        others["C"] = program.trace
+        cc, runner = ((tool or "").split() for tool in tools)
+        for name, multiply in (("C", "native"), ("C, no multiply", "none")):
+            program = harness.compiled(machine, cc=cc or None, runner=runner, multiply=multiply)
+            others[name] = program.sequence if machine.registers else program.trace
     if not others:
         raise ToolError("nothing to compare with: no checkpoint beside the machine, and --no-c")
+    simple = machine.simplified()
+    if bool(simple.registers) == bool(machine.registers):
+        others["simplified"] = lambda x: _shared(machine, simple, _reference(simple, x))
     return others
 
 
-def _network(path: Path, machine: Machine) -> Any | None:
-    try:
-        network = trained_network(path.parent, machine)
-    except ZahlenError as error:
-        error_console.print(f"PyTorch left out: {error}", highlight=False)
-        return None
-    if network is None:
-        error_console.print("PyTorch left out: no checkpoint of this machine beside it", highlight=False)
-    return network
+def _reference(machine: Machine, x: Batch) -> Mapping[str, IntArray]:
+    return _steps(machine, x, "reference")
 
 
-def _torch_trace(network: Any, x: Batch) -> Batch:
+def _steps(machine: Machine, x: Batch, executor: str) -> Mapping[str, IntArray]:
+    """Every wire after one step, or with registers every wire after each of the steps, (batch, time, ..)."""
+    if not machine.registers:
+        return machine.trace(x, executor=executor)
+    batch, steps = next((v.shape[:2] for v in x.values()), (1, STEPS))
+    state, traces = machine.initial_state(batch), []
+    for t in range(steps):
+        traces.append(machine.trace({name: v[:, t] for name, v in x.items()}, state, executor=executor))
+        state = {name: traces[-1][successor] for name, successor in machine.successors.items()}
+    return {name: np.stack([trace[name] for trace in traces], axis=1) for name in machine.wires}
+
+
+def _torch(network: Any, x: Batch) -> Mapping[str, IntArray]:
     import torch
 
     (values,) = x.values()
@@ -101,59 +124,68 @@ def _torch_trace(network: Any, x: Batch) -> Batch:
     return {name: tensor.to(torch.int64).numpy() for name, tensor in tensors.items()}
 
 
+def _shared(machine: Machine, simple: Machine, wires: Mapping[str, IntArray]) -> Mapping[str, IntArray]:
+    """What a simplified machine still has under its name and shape."""
+    same = [n for n in wires if n in machine.wires and machine.wires[n].shape == simple.wires[n].shape]
+    return {name: wires[name] for name in same}
+
+
 def _compare(name: str, expected: Mapping[str, IntArray], found: Mapping[str, IntArray]) -> tuple[int, int]:
-    equal = unequal = 0
+    equal = different = 0
     for wire, values in found.items():
-        same = values.shape == expected[wire].shape and values == expected[wire]
-        hits = int(np.sum(same)) if not isinstance(same, bool) else 0
-        equal, unequal = equal + hits, unequal + expected[wire].size - hits
+        hits = int((values == expected[wire]).sum()) if values.shape == expected[wire].shape else 0
+        equal, different = equal + hits, different + expected[wire].size - hits
         if hits != expected[wire].size:
             error_console.print(f"[red]{name} differs on wire {wire}[/]", highlight=False)
-    return equal, unequal
+    return equal, different
 
 
 # ---------------------------------------------------------------------------------------------------- inputs
 
 
-def batches(machine: Machine, samples: int, seed: int) -> Iterator[tuple[str, Batch]]:
-    """Random inputs, inputs on the boundary of their alphabets, and real ones if the machine's notes say where."""
+def _inputs(
+    machine: Machine, path: Path, count: int, seed: int, spec: str | None
+) -> Iterator[tuple[str, int, Iterator[Batch]]]:
+    """Kinds of inputs: name, number of samples, and the samples in parts."""
     rng = np.random.default_rng(seed)
     wires = [machine.wires[name] for name in machine.inputs]
-    yield "random", {w.name: _random(rng, w, samples) for w in wires}
-    yield "boundary", {w.name: _boundary(w) for w in wires}
-    real = _real(machine)
-    if real is not None:
-        yield "real", {wires[0].name: real[:samples]}
+    if machine.registers:
+        parts = ({w.name: _random(rng, w, (size, STEPS)) for w in wires} for size in _sizes(count))
+        yield f"random, {STEPS} steps", count, parts
+        return
+    yield "random", count, ({w.name: _random(rng, w, (size,)) for w in wires} for size in _sizes(count))
+    boundary = {w.name: _boundary(w) for w in wires}
+    yield "boundary", BOUNDARY, iter([boundary])
+    real = recorded_samples(path, machine) if spec is None else samples(machine, spec)
+    if real is None:
+        error_console.print("real inputs left out: no metrics.json of this machine beside it; --data names some")
+        return
+    real = expected_samples(machine, real, spec or "metrics.json")[:count]
+    yield "real", len(real), ({machine.inputs[0]: real[i : i + PART]} for i in range(0, len(real), PART))
 
 
-def _random(rng: np.random.Generator, wire: Any, samples: int) -> IntArray:
-    steps: IntArray = rng.integers(0, wire.alphabet.size, (samples, *wire.shape))
+def _sizes(count: int) -> list[int]:
+    return [min(PART, count - start) for start in range(0, count, PART)]
+
+
+def _random(rng: np.random.Generator, wire: Wire, leading: tuple[int, ...]) -> IntArray:
+    steps: IntArray = rng.integers(0, wire.alphabet.size, (*leading, *wire.shape))
     values: IntArray = wire.alphabet.lo + wire.alphabet.step * steps
     return values
 
 
-def _boundary(wire: Any) -> IntArray:
-    """All least, all greatest, both alternating, and each of the first elements alone at either end."""
+BOUNDARY = 100
+"""How many boundary samples there are."""
+
+
+def _boundary(wire: Wire) -> IntArray:
+    """All least, all greatest, both alternating, and single elements at the other end than all the rest."""
     lo, hi = wire.alphabet.lo, wire.alphabet.hi
     rows = [np.full(wire.size, lo), np.full(wire.size, hi)]
     rows += [np.where(np.arange(wire.size) % 2 == k, lo, hi) for k in (0, 1)]
-    for k in range(min(wire.size, 48)):
+    for k in range((BOUNDARY - 4) // 2):
         for most, one in ((lo, hi), (hi, lo)):
             row = np.full(wire.size, most)
-            row[k * wire.size // min(wire.size, 48)] = one
+            row[2 * k * wire.size // (BOUNDARY - 4)] = one
             rows.append(row)
-    return np.stack(rows).reshape(-1, *wire.shape)
-
-
-def _real(machine: Machine) -> IntArray | None:
-    source = machine.notes.get("data")
-    if not isinstance(source, dict) or len(machine.inputs) != 1:
-        error_console.print("real inputs left out: the machine's notes name no data", highlight=False)
-        return None
-    from .. import data
-
-    try:
-        return data.load(**source).test.x
-    except (ZahlenError, TypeError) as error:
-        error_console.print(f"real inputs left out: {error}", highlight=False)
-        return None
+    return np.stack(rows).reshape(BOUNDARY, *wire.shape)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import sys
-from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import numpy as np
 import typer
 
-from ..machine import InputError, Machine, load
+from ..machine import InputError, load, replacing
 from .app import app, emit_app, error_console
+from .files import Notes, directory, expected_samples, samples
 
 ModelFile = Annotated[Path, typer.Argument(help="A machine, as zahlen train writes it: model.zn.")]
 
@@ -31,7 +32,7 @@ def show(model: ModelFile) -> None:
 @app.command()
 def run(
     model: ModelFile,
-    samples: Annotated[str, typer.Argument(metavar="INPUT", help="An .npy, .npz or .csv file, or a data set's name.")],
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="An .npy, .npz or .csv file, or a data set's name.")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the outputs to an .npy file instead.")] = None,
 ) -> None:
     r"""Run a machine on samples; one line each: the class, where the machine knows names, then the output's integers.
@@ -44,32 +45,19 @@ def run(
     zahlen run out/model.zn digits | head
     """
     machine = load(model)
-    x = _samples(machine, samples)
-    outputs = machine.run(x)
+    classes = Notes.of(machine).classes
+    outputs = machine.run(expected_samples(machine, samples(machine, source), source))
     if not isinstance(outputs, np.ndarray):
         raise InputError(f"{model}: run prints machines of one output, this one has {', '.join(machine.outputs)}")
     if out is not None:
-        from ..machine import replacing
-
         with replacing(out) as file:
             np.save(file, outputs, allow_pickle=False)
         error_console.print(f"{len(outputs)} outputs of shape {outputs.shape[1:]} written to {out}", highlight=False)
         return
-    classes = machine.notes.get("classes")
-    named = isinstance(classes, list) and outputs.ndim == 2 and outputs.shape[1] == len(classes)
+    named = outputs.ndim == 2 and outputs.shape[1] == len(classes)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
     for row in outputs.reshape(len(outputs), -1):
-        name = [str(classes[int(row.argmax())])] if named and isinstance(classes, list) else []
-        sys.stdout.write(",".join([*name, *map(str, row.tolist())]) + "\n")
-
-
-def _samples(machine: Machine, spec: str) -> Any:
-    from .. import data
-
-    if Path(spec).suffix.lower() in (".npy", ".npz", ".csv"):
-        step = machine.notes.get("step")
-        columns = machine.notes.get("features", [])
-        return data.samples(spec, columns=columns, step=None if step is None else Fraction(step))
-    return data.load(spec).test.x
+        writer.writerow([*([classes[int(row.argmax())]] if named else []), *row.tolist()])
 
 
 @emit_app.command("c")
@@ -77,20 +65,21 @@ def emit_c(
     model: ModelFile,
     out: Annotated[Path, typer.Option("-o", "--out", help="Directory for the two files; made if missing.")],
     name: Annotated[str, typer.Option(help="Stem of the files and of all identifiers.")] = "model",
-    multiply: Annotated[str, typer.Option(help="native, or none: products by tables only.")] = "native",
+    multiply: Annotated[Literal["native", "none"], typer.Option(help="none: products by tables only.")] = "native",
+    simplify: Annotated[bool, typer.Option("--simplify", help="Drop what the proven ranges show to be idle.")] = False,
     vectors: Annotated[int, typer.Option(min=0, help="Recorded vectors of the self-test.")] = 8,
 ) -> None:
     r"""Write a machine as C99: one .c, one .h, no float, no allocation, with a self-test.
 
     \b
     zahlen emit c out/model.zn -o firmware
-    zahlen emit c out/model.zn -o firmware --multiply none
+    zahlen emit c out/model.zn -o firmware --multiply none --simplify
     cc -DMODEL_SELFTEST firmware/model.c -o selftest && ./selftest
     """
     from .. import emit
-    from .train import _directory
 
     machine = load(model)
-    _directory(out)
-    header, source = emit.c.write(machine, out, name=name, multiply=multiply, vectors=vectors)
+    if simplify:
+        machine = machine.simplified()
+    header, source = emit.c.write(machine, directory(out), name=name, multiply=multiply, vectors=vectors)
     error_console.print(f"{header}, {source}: {emit.c.footprint(machine, multiply=multiply)}", highlight=False)

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import typer
 from rich.table import Table
 
 from .. import __version__
-from ..machine import FileError, Machine, ToolError, load, replacing
+from ..machine import Machine, ToolError, replacing
 from .app import app, console, error_console, numbers
+from .files import directory
 
 if TYPE_CHECKING:
     from ..data import Dataset
-    from ..nn import History, Recipe
+    from ..nn import Epoch, History, Recipe
+
+
+Activation = Literal["tanh", "relu", "sigmoid", "hardtanh", "heaviside"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Schedule:
     """What both networks are trained with."""
 
     epochs: int
-    batch: int
+    batch_size: int
     lr: float
     seed: int
     validation: float
@@ -36,14 +41,14 @@ class Schedule:
 def train(
     data: Annotated[str, typer.Argument(help="digits, fashion-mnist, a folder of IDX files, an .npz or a .csv file.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Directory for the results; made if missing.")],
-    model: Annotated[str, typer.Option(help="mlp or cnn.")] = "mlp",
+    model: Annotated[Literal["mlp", "cnn"], typer.Option(help="The kind of network.")] = "mlp",
     hidden: Annotated[str | None, typer.Option(help="Widths of the hidden layers.  [mlp: 256,256; cnn: none]")] = None,
-    channels: Annotated[str, typer.Option(help="Channels of a cnn's convolutions.")] = "16,32",
-    levels: Annotated[int, typer.Option(min=2, help="Values that an activation may take.")] = 16,
-    weights: Annotated[int, typer.Option(min=2, help="Values that a weight may take: 255, 15, 3, 2, ..")] = 255,
-    activation: Annotated[str, typer.Option(help="tanh, relu, sigmoid, hardtanh or heaviside.")] = "tanh",
+    channels: Annotated[str | None, typer.Option(help="Channels of a cnn's convolutions.  [16,32]")] = None,
+    levels: Annotated[int | None, typer.Option(min=2, max=65536, help="Values of an activation.  [16]")] = None,
+    weights: Annotated[int, typer.Option(min=2, max=65535, help="Values of a weight: 255, 15, 3, 2, ..")] = 255,
+    activation: Annotated[Activation, typer.Option(help="The curve that is cut into levels.")] = "tanh",
     epochs: Annotated[int, typer.Option(min=1)] = 10,
-    batch: Annotated[int, typer.Option(min=1)] = 128,
+    batch_size: Annotated[int, typer.Option(min=1)] = 128,
     lr: Annotated[float, typer.Option(min=0, help="Adam's first rate; it falls to zero.")] = 1e-3,
     seed: Annotated[int, typer.Option(min=0, help="One seed, one machine hash.")] = 0,
     validation: Annotated[float, typer.Option(min=0, max=0.9, help="Share held back to choose the epoch.")] = 0.1,
@@ -69,19 +74,22 @@ def train(
 
     dataset = sources.load(data, label=label, step=step, test=test, seed=seed)
     error_console.print(str(dataset), highlight=False)
-    nn = _nn()
+    from .. import nn
+
+    if channels is not None and model != "cnn":
+        raise typer.BadParameter("only a cnn has channels; add --model cnn", param_hint="--channels")
     widths = ("256,256" if model == "mlp" else "") if hidden is None else hidden
-    options = {"levels": levels, "weights": weights, "act": activation}
+    steps = (2 if activation == "heaviside" else 16) if levels is None else levels
+    options: dict[str, Any] = {"levels": steps, "weights": weights, "activation": activation}
     recipe = nn.Recipe.fitting(
         model, dataset.train.x, dataset.alphabet, len(dataset.classes),
-        hidden=numbers(widths), channels=numbers(channels), **options,
+        hidden=numbers(widths), channels=numbers(channels or "16,32"), **options,
     )  # fmt: skip
     # an absolute path, so that check finds the data from anywhere
     spec = str(Path(data).resolve()) if Path(data).exists() else data
     source = {"spec": spec, "label": label, "step": step, "test": test, "seed": seed}
-    schedule = Schedule(epochs, batch, lr, seed, validation)
-    _directory(out)
-    results = _Results(out, dataset, recipe, schedule, source)
+    schedule = Schedule(epochs, batch_size, lr, seed, validation)
+    results = _Results(directory(out), dataset, recipe, schedule, source)
     results.train(twin, resume, not quiet)
     results.write()
     results.show()
@@ -89,17 +97,9 @@ def train(
         raise typer.Exit(130)
 
 
-def _nn() -> Any:
-    from .. import nn
-
-    return nn
-
-
-def _directory(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"{path}: no directory can be made there: {error.strerror}") from None
+def _plain(epoch: Epoch) -> dict[str, float | None]:
+    """For JSON, which has no nan."""
+    return {name: None if math.isnan(value) else value for name, value in asdict(epoch).items()}
 
 
 class _Results:
@@ -115,7 +115,8 @@ class _Results:
         """Train the discrete network, then the twin from the same start."""
         import torch
 
-        nn = _nn()
+        from .. import nn
+
         torch.manual_seed(self.schedule.seed)
         network = self.recipe.network()
         nets = {"discrete": network, "float twin": network.twin()} if twin else {"discrete": network}
@@ -130,10 +131,11 @@ class _Results:
                 break
         test = self.data.test
         step = None if self.source["step"] is None else str(self.data.step)
-        self.machine: Machine = network.machine(
-            classes=list(self.data.classes), features=list(self.data.features), step=step,
-            data=self.source, seed=self.schedule.seed, zahlen=__version__,
-        )  # fmt: skip
+        notes = {
+            "classes": list(self.data.classes), "features": list(self.data.features), "step": step,
+            "seed": self.schedule.seed, "zahlen": __version__,
+        }  # fmt: skip
+        self.machine: Machine = network.machine(notes=notes)
         self.accuracies["discrete"] = float((self.machine.run(test.x).argmax(1) == test.y).mean())
         if "float twin" in self.histories:
             self.accuracies["float twin"] = nn.evaluate(nets["float twin"], test.x, test.y)[1]
@@ -143,11 +145,10 @@ class _Results:
         from .. import emit
 
         self.machine.save(self.out / "model.zn")
-        _directory(self.out / "c")
-        emit.c.write(self.machine, self.out / "c")
+        emit.c.write(self.machine, directory(self.out / "c"))
         self.footprint = emit.c.footprint(self.machine)
         with replacing(self.out / "metrics.json") as file:
-            file.write((json.dumps(self.metrics(), indent=2) + "\n").encode())
+            file.write((json.dumps(self.metrics(), indent=2, allow_nan=False) + "\n").encode())
         try:
             from .plots import curves
 
@@ -174,7 +175,7 @@ class _Results:
             "training": asdict(self.schedule),
             "interrupted": self.interrupted,
             "seconds": {n: round(sum(e.seconds for e in h.epochs), 2) for n, h in self.histories.items()},
-            "epochs": {n: [asdict(e) for e in h.epochs] for n, h in self.histories.items()},
+            "epochs": {n: [_plain(e) for e in h.epochs] for n, h in self.histories.items()},
             "versions": {
                 "zahlen": __version__, "torch": torch.__version__, "numpy": np.__version__,
                 "python": platform.python_version(), "threads": torch.get_num_threads(),
@@ -193,19 +194,3 @@ class _Results:
         console.print(f"hash {self.machine.hash}", highlight=False, soft_wrap=True)
         console.print(f"C program: {self.footprint}", highlight=False, soft_wrap=True)
         console.print(f"written to {self.out}", highlight=False, soft_wrap=True)
-
-
-def trained_network(directory: Path, machine: Machine) -> Any | None:
-    """The PyTorch network beside a machine, if its checkpoint is there and is of this very machine."""
-    checkpoint = directory / "model.pt"
-    if not checkpoint.is_file():
-        return None
-    nn = _nn()
-    content = nn.read_checkpoint(checkpoint)
-    network = nn.Recipe.restored(content["remarks"]).network()
-    network.load_state_dict(content["best"])
-    network.eval()
-    return network if network.machine().hash == machine.hash else None
-
-
-__all__ = ["load", "train", "trained_network"]

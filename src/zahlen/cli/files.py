@@ -1,0 +1,100 @@
+"""What the commands read and write beside a machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from ..machine import DataError, FileError, IntArray, LayerError, Machine
+
+
+def directory(path: Path) -> Path:
+    """Make a directory if it is missing."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"{path}: no directory can be made there: {error.strerror}") from None
+    return path
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What a machine's notes say of its samples and classes. Anybody may have written them: types are checked."""
+
+    classes: tuple[str, ...]
+    columns: tuple[str, ...]
+    step: Fraction | None
+
+    @classmethod
+    def of(cls, machine: Machine) -> Notes:
+        """The notes of a machine, empty where it has none."""
+        classes, columns, step = (machine.notes.get(name) for name in ("classes", "features", "step"))
+        for name, value in (("classes", classes), ("features", columns)):
+            if value is not None and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
+                raise FileError(f"the machine's note {name!r} is no list of names: {str(value)[:80]}")
+        try:
+            grid = None if step is None else Fraction(str(step))
+        except (ValueError, ZeroDivisionError):
+            grid = Fraction(0)
+        if grid is not None and grid <= 0:
+            raise FileError(f"the machine's note 'step' is no positive number: {str(step)[:80]}")
+        return cls(tuple(classes or ()), tuple(columns or ()), grid)
+
+
+def samples(machine: Machine, spec: str) -> IntArray:
+    """Samples for a machine from a file, or the test part of a data set."""
+    from .. import data
+
+    if Path(spec).suffix.lower() in (".npy", ".npz", ".csv"):
+        notes = Notes.of(machine)
+        return data.samples(spec, columns=notes.columns, step=notes.step)
+    return data.load(spec).test.x
+
+
+def recorded_samples(path: Path, machine: Machine) -> IntArray | None:
+    """The test samples that ``metrics.json`` beside a machine names, if it is of this very machine."""
+    from .. import data
+
+    try:
+        metrics = json.loads((path.parent / "metrics.json").read_text())
+        if metrics["hash"] != machine.hash:
+            return None
+        return data.load(**metrics["data"]).test.x
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def trained_network(path: Path, machine: Machine) -> Any | None:
+    """The PyTorch network whose checkpoint ``model.pt`` lies beside a machine; none if there is no such file.
+
+    Raises
+    ------
+    FileError
+        If the checkpoint is damaged or of another machine.
+    """
+    checkpoint = path.parent / "model.pt"
+    if not checkpoint.is_file():
+        return None
+    from .. import nn
+
+    content = nn.read_checkpoint(checkpoint)
+    try:
+        network = nn.Recipe.restored(content["remarks"]).network()
+        network.load_state_dict(content["best"])
+    except (LayerError, RuntimeError, TypeError, ValueError) as error:
+        raise FileError(f"{checkpoint}: not a checkpoint of this version: {error}") from None
+    network.eval()
+    if network.machine().hash != machine.hash:
+        raise FileError(f"{checkpoint}: a checkpoint of another machine than {path}; move it away to check without it")
+    return network
+
+
+def expected_samples(machine: Machine, x: IntArray, spec: str) -> IntArray:
+    """The samples, if they have the shape of the machine's only input."""
+    if len(machine.inputs) != 1 or x.shape[1:] != machine.wires[machine.inputs[0]].shape:
+        shapes = ", ".join(str(machine.wires[name].shape) for name in machine.inputs)
+        raise DataError(f"{spec}: samples of shape {x.shape[1:]}, but the machine takes {shapes}")
+    return x
