@@ -43,7 +43,7 @@ def default_scale(grid: Levels, fan_in: int) -> int:
     if grid.size < 15:
         return (math.isqrt(4 * square) + 1) // 2
     # 2^k is nearest to the root of square / 64 where that is from 2^(2k-1) on and below 2^(2k+1)
-    return 2 ** max(0, (square.bit_length() - 6) // 2)
+    return 1 << max(0, (square.bit_length() - 6) // 2)
 
 
 class _OnGrid(torch.autograd.Function):
