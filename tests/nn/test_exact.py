@@ -13,6 +13,7 @@ from networks import assert_exact, batch, networks, shake
 from torch.nn import functional as F
 
 from zahlen import Levels, nn
+from zahlen.machine import LayerError
 from zahlen.nn.exact import exact_products
 
 
@@ -128,6 +129,30 @@ def test_autocast_would_break_an_unguarded_product():
         with exact_products(x.device):
             assert F.linear(x, w).item() == 771
         assert torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize("device", ["mps", "xpu", "meta"])
+def test_devices_that_nobody_vouches_for_are_refused(device):
+    with pytest.raises(LayerError, match=f"products on {device} are exact is not known"):
+        exact_products(torch.device(device)).__enter__()
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float16, torch.bfloat16])
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_every_wire_on_cuda_under_tf32_and_autocast(dtype):
+    model = mixed().cuda()
+    x = batch(model, 64).cuda()
+    torch.set_float32_matmul_precision("medium")
+    cudnn, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, True
+    try:
+        with torch.autocast("cuda", dtype=dtype, enabled=dtype is not None):
+            assert_exact(model, x)
+        assert torch.get_float32_matmul_precision() == "medium"
+        assert torch.backends.cudnn.allow_tf32
+        assert torch.backends.cudnn.enabled
+    finally:
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = cudnn
 
 
 def test_what_is_switched_off_comes_back_on_after_an_error():

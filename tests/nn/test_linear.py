@@ -87,6 +87,17 @@ def test_geometry_reaches_the_twin_and_the_machine():
     assert_exact(model, batch(model))
 
 
+@pytest.mark.parametrize(("kernel", "dilation"), [(3, 1), (1, 1), ((5, 3), 1), ((2, 3), (2, 1))])
+def test_padding_by_name_is_pytorchs(kernel, dilation):
+    for padding in ("same", "valid"):
+        model = chain(nn.Conv2d(2, 3, kernel, padding=padding, dilation=dilation), (2, 7, 6))
+        x = batch(model)
+        weight, bias = model[1].integers()
+        assert (model(x) == F.conv2d(x.float(), weight, bias, 1, padding, dilation)).all()
+        assert model.twin()(x).shape == model(x).shape
+        assert_exact(model, x)
+
+
 def test_conv1d_and_linear_over_time():
     model = nn.Sequential(
         nn.Input((3, 8), Levels(0, 255), offset=73, unit=90),
@@ -119,7 +130,9 @@ def test_embedding_rows_are_integers_and_their_twin_real():
         lambda: nn.Linear(3, 2, scale=1.5),
         lambda: nn.Conv2d(3, 4, 3, groups=2),
         lambda: nn.Conv2d(2, 2, (3, 3, 3)),
-        lambda: nn.Conv2d(2, 2, 3, padding="same"),
+        lambda: nn.Conv2d(2, 2, (3, 2), padding="same"),
+        lambda: nn.Conv2d(2, 2, 3, 2, padding="same"),
+        lambda: nn.Conv1d(2, 2, 3, padding="full"),
         lambda: nn.Conv2d(2, 2, 3, stride=0),
         lambda: nn.Conv2d(2, 2, 3, padding=-1),
         lambda: nn.Conv1d(2, 2, 0),

@@ -111,6 +111,22 @@ class TestStandardise:
             nn.Sequential(nn.Input((3,), Levels(0, 1)), nn.Standardise([0, 0], [1, 1]))
 
 
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64, torch.uint32])
+def test_twins_keep_small_differences_of_large_integers(dtype):
+    x, grid = (10**9 + torch.arange(200))[:, None].to(dtype), Levels(10**9, 10**9 + 199)
+    expected = torch.arange(200)[:, None]
+    model = nn.Sequential(nn.Input((1,), grid, offset=10**9 + 100, unit=8))
+    assert (model.twin()(x) == (expected - 100) / 8).all()
+    for offset, unit in ((0, 1), (10**9, 3)):
+        model = nn.Sequential(
+            nn.Input((1,), grid, offset=offset, unit=unit),
+            nn.Standardise([10**9 + 100 - offset], [8], grain=8, limit=200), nn.Linear(1, 2),
+        )  # fmt: skip
+        assert (model.twin()[:2](x) == (expected - 100) / 8).all()
+        assert (model[:2](x) == expected - 100).all()
+        assert model.twin()(x).shape == (200, 2)
+
+
 def test_reshapes_keep_the_order():
     model = nn.Sequential(nn.Input((2, 3), Levels(0, 9)), nn.Reshape(3, 2), nn.Reshape(1, 6, 1), nn.Flatten())
     x = batch(model)

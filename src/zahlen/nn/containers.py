@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..machine import Builder, LayerError, Levels, Machine, Wire
 from .activations import Activation
-from .shape import Input
+from .shape import Input, Standardise
 from .spec import Layer, Spec, carried, carrier
 
 
@@ -185,7 +185,9 @@ class Sequential(torch.nn.Sequential, Layer):
         """The float network of the same shape, starting from the same latent weights."""
         self.output  # noqa: B018  (bound, or an error that says how)
         layers = self._layers()
-        made = {layer: layer.twin() for layer in layers}  # a layer at two places stays one layer
+        made: dict[Layer, Any] = {layer: layer.twin() for layer in layers}  # a layer at two places stays one layer
+        if [type(layer) for layer in layers[:2]] == [Input, Standardise]:
+            made[layers[0]].whole = True
         return torch.nn.Sequential(*(made[layer] for layer in layers))
 
 

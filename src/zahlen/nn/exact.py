@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from ..machine import LayerError
+
 _LONG_MULTIPLY_ADD = platform.machine() in ("x86_64", "AMD64")
 """Whether oneDNN's convolutions are plain sums of products: elsewhere it may take Winograd's."""
 
@@ -20,7 +22,14 @@ def exact_products(device: torch.device) -> Iterator[None]:
 
     Autocast, TF32 and bf16 products round operands to 8 or 11 bits; Winograd and FFT convolutions (cuDNN, NNPACK, and
     oneDNN beyond x86) divide. What remains is multiply-add in some order, exact on integers below the proven bound.
+
+    Raises
+    ------
+    LayerError
+        On a device of which that is not known.
     """
+    if device.type not in ("cpu", "cuda"):
+        raise LayerError(f"whether products on {device.type} are exact is not known; use model.cpu(), or a cuda device")
     with ExitStack() as stack:
         if torch.is_autocast_enabled(device.type):
             stack.enter_context(torch.autocast(device.type, enabled=False))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -147,7 +147,7 @@ class _Conv(_Affine):
         out_channels: int,
         kernel_size: int | tuple[int, ...],
         stride: int | tuple[int, ...] = 1,
-        padding: int | tuple[int, ...] = 0,
+        padding: int | tuple[int, ...] | Literal["same", "valid"] = 0,
         dilation: int | tuple[int, ...] = 1,
         groups: int = 1,
         bias: bool = True,
@@ -160,12 +160,24 @@ class _Conv(_Affine):
         self.kernel_size, self.stride, self.dilation = (
             per_axis(self, v, self.dims, 1) for v in (kernel_size, stride, dilation)
         )
+        if isinstance(padding, str) and padding in ("same", "valid"):
+            padding = self._same() if padding == "same" else 0
         self.padding = per_axis(self, padding, self.dims, 0)
         for value in (in_channels, out_channels, groups):
             whole(self, value, "a number of channels or groups")
         if in_channels % groups or out_channels % groups:
             raise self.fail(f"{groups} groups do not divide the channels")
         self._parameters_of((out_channels, in_channels // groups, *self.kernel_size), bias, weights, scale)
+
+    def _same(self) -> tuple[int, ...]:
+        """The padding that is called "same"."""
+        spans = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation)]
+        if any(span % 2 for span in spans) or set(self.stride) != {1}:
+            raise LayerError(
+                f'{type(self).__name__}: padding="same" is for windows of odd span and stride 1, '
+                f"not kernel_size {self.kernel_size}, stride {self.stride}; give the padding as integers"
+            )
+        return tuple(span // 2 for span in spans)
 
     def extra_repr(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
@@ -200,15 +212,22 @@ class _Conv(_Affine):
 
 
 class Conv1d(_Conv):
-    """Cross-correlation over (channels, length), zero padding; parameters as `torch.nn.Conv1d`, and `Linear`'s grid."""
+    """Cross-correlation over (channels, length) with zeros around; see `Conv2d` for the parameters."""
 
     dims = 1
 
 
 class Conv2d(_Conv):
-    """Cross-correlation over (channels, height, width), zero padding; parameters as `torch.nn.Conv2d`.
+    """Cross-correlation over (channels, height, width) with zeros around.
 
-    `weights` and `scale` as in `Linear`.
+    Parameters
+    ----------
+    in_channels, out_channels, kernel_size, stride, dilation, groups, bias
+        As in `torch.nn.Conv2d`; its `padding_mode`, `device` and `dtype` are left out.
+    padding : int, tuple of int, "valid" or "same"
+        Zeros at each end of an axis. "same" keeps the lengths, for windows of odd span and stride 1.
+    weights, scale
+        As in `Linear`.
 
     Examples
     --------

@@ -81,7 +81,7 @@ class Recipe:
                 raise LayerError(f"Recipe: {name} is {kind}{bound}, got {value!r}")
         if not self.shape:
             raise LayerError("Recipe: the shape of one sample is due, got ()")
-        if isinstance(self.mean, tuple) and not len(self.mean) == len(self.deviation) == self.shape[0]:
+        if any(isinstance(v, tuple) and len(v) != self.shape[0] for v in (self.mean, self.deviation)):
             raise LayerError(f"Recipe: a mean and a deviation are due for each of {self.shape[0]} columns")
         try:
             Levels(self.lo, self.hi, self.step)
@@ -111,7 +111,8 @@ class Recipe:
     def restored(cls, values: Any) -> Recipe:
         """The recipe that `dataclasses.asdict` was taken of, tuples or what JSON makes of them."""
         try:
-            return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+            fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+            return cls(**fields)
         except (AttributeError, TypeError) as error:
             raise LayerError(f"not a recipe of this version: {error}") from None
 

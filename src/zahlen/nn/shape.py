@@ -103,9 +103,12 @@ class _Affinely(torch.nn.Module):
     def __init__(self, offset: int, unit: float) -> None:
         super().__init__()
         self.offset, self.unit = offset, unit
+        self.whole = False  # whether integers go out, for a module that subtracts a mean of its own
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x.to(torch.get_default_dtype()) - self.offset) / self.unit
+        # integers first: of large ones a float keeps no difference
+        steps = (x if x.is_floating_point() else x.long()) - self.offset
+        return steps if self.whole else steps.to(torch.get_default_dtype()) / self.unit
 
 
 class Standardise(Layer):
@@ -178,7 +181,8 @@ class _Standardised(torch.nn.Module):
         self.unit = unit
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x * self.unit - self.mean) / self.deviation
+        steps = x * self.unit if x.is_floating_point() else x
+        return (steps - self.mean).to(torch.get_default_dtype()) / self.deviation
 
 
 class Reshape(Layer):
@@ -255,7 +259,11 @@ class _Pool2d(Layer):
 
 
 class MaxPool2d(_Pool2d):
-    """Maximum over windows of (channels, height, width); parameters as `torch.nn.MaxPool2d`."""
+    """Maximum over windows of (channels, height, width).
+
+    `kernel_size`, `stride` and `padding` as in `torch.nn.MaxPool2d`; its `dilation`, `return_indices` and `ceil_mode`
+    are left out.
+    """
 
     def bind(self, spec: Spec) -> Spec:
         return spec.but(shape=self._counts(spec), channels=0)
@@ -273,7 +281,11 @@ class MaxPool2d(_Pool2d):
 
 
 class SumPool2d(_Pool2d):
-    """Sum over windows: average pooling whose unit grows by the window's size, so that nothing is divided."""
+    """Sum over windows: average pooling whose unit grows by the window's size, so that nothing is divided.
+
+    `kernel_size`, `stride` and `padding` (zeros, which count) as in `torch.nn.AvgPool2d`; its `ceil_mode`,
+    `count_include_pad` and `divisor_override` are left out.
+    """
 
     def bind(self, spec: Spec) -> Spec:
         shape, window = self._counts(spec), prod(self.kernel_size)

@@ -331,8 +331,8 @@ def _check_targets(model: torch.nn.Module, x: Tensor, y: Tensor, loss: Loss) -> 
     if y.dtype != torch.int64 or y.shape[1:] != shape[1:]:
         got, outputs = ("(" + ", ".join(("n", *map(str, sizes))) + ")" for sizes in (y.shape[1:], shape))
         raise InputError(
-            f"targets are {str(y.dtype).removeprefix('torch.')} {got}, but the cross-entropy compares outputs {outputs} "
-            f"with int64 classes; give classes 0..{classes - 1}, or another loss"
+            f"targets are {str(y.dtype).removeprefix('torch.')} {got}, but the cross-entropy compares outputs "
+            f"{outputs} with int64 classes; give classes 0..{classes - 1}, or another loss"
         )
     strange = y[(y >= classes) | ((y < 0) & (y != -100))]  # the cross-entropy leaves out what is marked with -100
     if strange.numel():
