@@ -61,5 +61,38 @@ def test_no_floats_no_times_no_missing_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         samples(tmp_path / "none.npy")
     np.savez(tmp_path / "y.npz", y=np.zeros(3, dtype=int))
-    with pytest.raises(DataError, match="no array x"):
+    with pytest.raises(DataError, match=r"no array 'x'; it holds y$"):
         samples(tmp_path / "y.npz")
+    np.savez(tmp_path / "none.npz", a=np.zeros(3, dtype=int))
+    with pytest.raises(DataError, match=r"no array 'x'; it holds none of x, y, x_test, y_test$"):
+        samples(tmp_path / "none.npz")
+
+
+def test_a_header_that_promises_too_much_costs_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros((6, 2), dtype=np.int64))
+    content = path.read_bytes()
+    for shape, says in (
+        (b"(1000000000000, 2)", r"of shape \(1000000000000, 2\) needs 16,000,000,000,128 bytes, it has 224"),
+        (b"(7, 2)", r"of shape \(7, 2\) needs 240 bytes, it has 224"),
+        (b"(5, 2)", r"of shape \(5, 2\) needs 208 bytes, it has 224"),
+        (b"(-6, -2)", "not an array"),
+    ):
+        old = b"(6, 2), }".ljust(len(shape) + 3)
+        assert old in content
+        path.write_bytes(content.replace(old, shape + b", }"))
+        with pytest.raises(DataError, match=says):
+            samples(path)
+
+
+def test_pickles_are_refused_and_orders_of_any_kind_read(tmp_path: Path) -> None:
+    x = np.arange(12, dtype=np.int16).reshape(3, 4)
+    np.save(tmp_path / "objects.npy", x.astype(object))
+    with pytest.raises(DataError, match="the array is a pickle, which could run code"):
+        samples(tmp_path / "objects.npy")
+    for name, array in (("fortran", np.asfortranarray(x)), ("big", x.astype(">i2"))):
+        np.save(tmp_path / f"{name}.npy", array)
+        found = samples(tmp_path / f"{name}.npy")
+        assert found.tolist() == x.tolist()
+        assert found.flags.c_contiguous
+        assert found.dtype.isnative

@@ -6,6 +6,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Iterable
 from math import prod
 from pathlib import Path
 from typing import IO
@@ -20,13 +21,14 @@ from .split import divide
 NAMES = ("x", "y", "x_test", "y_test")
 """The arrays that are read; others in the archive are left alone."""
 MAX_BYTES = 2**32
-"""Most bytes that one array may have."""
+"""Most bytes that one array of an archive may have, unpacked."""
 
-# what zipfile and NumPy's header parser raise on damaged files
-_DAMAGE = (
+DAMAGE = (
     *(OSError, EOFError, ValueError, SyntaxError, RuntimeError, MemoryError),
     *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
 )
+"""What zipfile and NumPy's header parser raise on damaged files."""
+GRID = "round it onto an integer grid, for example np.rint(x * 100).astype(np.int32), and keep the unit in mind"
 
 
 def read(path: Path, test: object, seed: int) -> Dataset:
@@ -47,7 +49,7 @@ def read(path: Path, test: object, seed: int) -> Dataset:
     found = arrays(path)
     for name in ("x", "y", *(("x_test", "y_test") if {"x_test", "y_test"} & set(found) else ())):
         if name not in found:
-            raise DataError(f"{path}: no array {name!r}; it holds {', '.join(found) or 'none of ' + ', '.join(NAMES)}")
+            raise absent(path, name, found)
     try:
         whole = Split(found["x"], found["y"])
         classes = tuple(map(str, range(_classes(whole))))
@@ -78,28 +80,46 @@ def arrays(path: Path) -> dict[str, IntArray]:
         with zipfile.ZipFile(path) as archive:
             entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
             return {name: _array(path, archive, entries[name], name) for name in NAMES if name in entries}
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DataError(f"{path}: not an .npz archive that can be read: {error}") from None
 
 
 def _array(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> IntArray:
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DataError(f"{path}: array {name!r} is packed by a method that NumPy does not use; save it again")
+    if entry.file_size > MAX_BYTES:
+        raise DataError(f"{path}: array {name!r} has {entry.file_size:,} bytes, more than {MAX_BYTES:,}")
+    hint = "a label is the number of a class, 0, 1, .." if name.startswith("y") else GRID
     with archive.open(entry) as file:
-        shape, dtype, head = _header(file)
+        return checked_array(file, entry.file_size, f"{path}: array {name!r}", hint)
+
+
+def checked_array(file: IO[bytes], size: int, what: str, hint: str = GRID) -> IntArray:
+    """The integers of an ``.npy`` file of `size` bytes; nothing is unpickled, and its header is not believed.
+
+    Raises
+    ------
+    DataError
+        If it holds anything but integers, or more or fewer than its header states; `what` says in which file.
+    DAMAGE
+        Any of these, if it is no such file.
+    """
+    shape, dtype, head = _header(file)
     if dtype.hasobject:
-        raise DataError(f"{path}: array {name!r} is a pickle, which could run code; save it as an array of integers")
+        raise DataError(f"{what} is a pickle, which could run code; save it as an array of integers")
     if dtype.kind not in "iu":
-        hint = "round it onto an integer grid, for example np.rint(x * 100).astype(np.int32), and keep the unit in mind"
-        if name.startswith("y"):
-            hint = "a label is the number of a class, 0, 1, .."
-        raise DataError(f"{path}: array {name!r} holds {dtype}, integers are due; {hint}")
-    size = head + prod(shape) * dtype.itemsize
-    if size != entry.file_size or size > MAX_BYTES:
-        raise DataError(f"{path}: array {name!r} of shape {shape} needs {size:,} bytes, it has {entry.file_size:,}")
-    with archive.open(entry) as file:
-        array = np.lib.format.read_array(file, allow_pickle=False)
+        raise DataError(f"{what} holds {dtype}, integers are due; {hint}")
+    needed = head + prod(shape) * dtype.itemsize
+    if needed != size:
+        raise DataError(f"{what} of shape {shape} needs {needed:,} bytes, it has {size:,}")
+    file.seek(0)
+    array = np.lib.format.read_array(file, allow_pickle=False)
     return np.ascontiguousarray(array, dtype=dtype.newbyteorder("="))
+
+
+def absent(path: Path, name: str, found: Iterable[str]) -> DataError:
+    """The error that an archive lacks an array."""
+    return DataError(f"{path}: no array {name!r}; it holds {', '.join(found) or 'none of ' + ', '.join(NAMES)}")
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
-
 from zahlen.machine import DataError, IntArray
 
 from . import archive, table
@@ -47,14 +45,12 @@ def samples(path: str | Path, *, columns: Sequence[str] = (), step: Fraction | N
     if path.suffix.lower() == ".npz":
         arrays = archive.arrays(path)
         if "x" not in arrays:
-            raise DataError(f"{path}: no array x; there are {', '.join(arrays)}")
+            raise archive.absent(path, "x", arrays)
         return arrays["x"]
     if path.suffix.lower() != ".npy":
         raise DataError(f"{path}: samples come from .npy, .npz or .csv files")
     try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        with path.open("rb") as file:
+            return archive.checked_array(file, path.stat().st_size, f"{path}: the array")
+    except archive.DAMAGE as error:
         raise DataError(f"{path}: not an array: {error}") from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
-        raise DataError(f"{path}: integers are due, got {getattr(array, 'dtype', type(array).__name__)}")
-    return array

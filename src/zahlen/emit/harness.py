@@ -102,7 +102,7 @@ class Compiled:
         arrays = {}
         for name in names:
             array, wire = np.asarray(given[name]), self.machine.wires[name]
-            if array.dtype != object and not np.issubdtype(array.dtype, np.integer):
+            if array.dtype != object and array.dtype.kind not in "iu":
                 raise InputError(f"{name}: integers are due, got {array.dtype}")
             if array.shape[leading:] != wire.shape or array.ndim != leading + len(wire.shape):
                 raise InputError(f"{name}: elements of shape {wire.shape} are due, got {array.shape}")
