@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from functools import reduce
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -186,8 +187,9 @@ class Sequential(torch.nn.Sequential, Layer):
         self.output  # noqa: B018  (bound, or an error that says how)
         layers = self._layers()
         made: dict[Layer, Any] = {layer: layer.twin() for layer in layers}  # a layer at two places stays one layer
-        if [type(layer) for layer in layers[:2]] == [Input, Standardise]:
-            made[layers[0]].whole = True
+        for before, after in pairwise(layers):
+            if isinstance(before, Input) and isinstance(after, Standardise):
+                made[before].whole = True
         return torch.nn.Sequential(*(made[layer] for layer in layers))
 
 
