@@ -92,6 +92,9 @@ def test_wrong_inputs() -> None:
     for x in (np.zeros((2, 29), int), np.zeros((2, 30)), np.full((2, 30), 256), {"x": np.zeros((2, 30), int)}):
         with pytest.raises(InputError):
             program.trace(x)
+    for dtype in ("m8[s]", "M8[s]", bool):
+        with pytest.raises(InputError, match="integers are due"):
+            program.trace(np.zeros((2, 30), dtype))
     with pytest.raises(InputError):
         program.trace(np.zeros((2, 30), int), {"h": np.zeros((2, 3), int)})
 
