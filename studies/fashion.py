@@ -4,7 +4,7 @@ Protocol: 60,000 training images, 10 epochs, Adam from 1e-3 along a cosine to ze
 weights; the test set is read once, after training. Twins start from the same latent weights and see the same batches.
 
     python studies/fashion.py            # all of it, about twelve minutes on two cores
-    python studies/fashion.py --only cnn
+    python studies/fashion.py --only cnn    # these rows anew, the others as recorded
 """
 
 from __future__ import annotations
@@ -109,20 +109,25 @@ def _is_level(result: dict[str, Any]) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", help="networks whose name contains this")
+    parser.add_argument("--only", help="networks whose name contains this; other rows stay as recorded")
     parser.add_argument("--jobs", type=int, default=2)
-    only = parser.parse_args().only
-    chosen = [(r, t, s) for r, t in rows() for s in SEEDS if only is None or only in r["name"]]
-    jobs = parser.parse_args().jobs
-    results = list(joblib.Parallel(n_jobs=jobs)(joblib.delayed(train)(r, s, t) for r, t, s in chosen))
-    table = summary(results)
-    print(table)
-    if only is None:
-        RESULTS.mkdir(exist_ok=True)
-        record = {"results": results, "torch": torch.__version__, "zahlen": zahlen.__version__}
-        (RESULTS / "fashion.json").write_text(json.dumps(record, indent=1) + "\n")
-        (RESULTS / "fashion.md").write_text(table)
-        plot(results)
+    arguments = parser.parse_args()
+    chosen = [(r, s, t) for r, t in rows() for s in SEEDS if arguments.only is None or arguments.only in r["name"]]
+    results = list(joblib.Parallel(n_jobs=arguments.jobs)(joblib.delayed(train)(*job) for job in chosen))
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / "fashion.json"
+    if arguments.only is not None and path.exists():
+        fresh = {_key(r): r for r in results}
+        results = [fresh.pop(_key(r), r) for r in json.loads(path.read_text())["results"]] + list(fresh.values())
+    record = {"results": results, "torch": torch.__version__, "zahlen": zahlen.__version__}
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    (RESULTS / "fashion.md").write_text(summary(results))
+    plot(results)
+    print(summary(results))
+
+
+def _key(result: dict[str, Any]) -> tuple[str, bool, int]:
+    return result["name"], result["twin"], result["seed"]
 
 
 if __name__ == "__main__":

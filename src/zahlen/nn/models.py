@@ -189,4 +189,5 @@ def readout(features: int, classes: int, weights: int) -> Linear:
     """The last layer, whose weights grow larger than those before a saturating activation."""
     grid = weight_grid(weights)
     reach = 4 if grid.size >= 128 else 2 if grid.size >= 15 else 1
-    return Linear(features, classes, weights=weights, scale=max(1, default_scale(grid, features) // reach))
+    alive = math.isqrt(features) // 2 + 1  # the least scale at which not all initial weights round to zero
+    return Linear(features, classes, weights=weights, scale=max(alive, default_scale(grid, features) // reach))
