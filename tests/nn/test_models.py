@@ -1,4 +1,5 @@
 import json
+import warnings
 from dataclasses import asdict
 
 import numpy as np
@@ -122,5 +123,14 @@ def test_what_is_no_recipe_is_refused():
 
 
 def test_the_readouts_weights_reach_further():
-    assert [readout(64, 3, w).scale for w in (255, 15, 3)] == [32, 4, 8]
+    assert [readout(64, 3, w).scale for w in (255, 15, 3)] == [32, 5, 8]
     assert [nn.Linear(64, 3, weights=w).scale for w in (255, 15, 3)] == [128, 8, 8]
+
+
+@pytest.mark.parametrize("weights", [255, 64, 16, 15, 4, 3, 2])
+@pytest.mark.parametrize("features", [4, 100, 256, 1024])
+def test_no_readout_starts_with_equal_weights(features: int, weights: int):
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        readout(features, 10, weights)
