@@ -19,6 +19,10 @@ def test_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert float(capsys.readouterr().out.splitlines()[0]) > 0.9
 
 
+def test_no_figure_is_missing() -> None:
+    assert "FIGURES" not in README.read_text()
+
+
 def test_pictures_and_pages_exist() -> None:
     targets = re.findall(r"\]\(([^)#]+)\)", README.read_text())
     assert targets
