@@ -99,6 +99,9 @@ class Input(Layer):
         return _Affinely(self.offset, float(self.unit))
 
 
+_BYTES = (torch.uint8, torch.int8)
+
+
 class _Affinely(torch.nn.Module):
     def __init__(self, offset: int, unit: float) -> None:
         super().__init__()
@@ -106,8 +109,10 @@ class _Affinely(torch.nn.Module):
         self.whole = False  # whether integers go out, for a module that subtracts a mean of its own
 
     def forward(self, x: Tensor) -> Tensor:
-        # integers first: of large ones a float keeps no difference
-        steps = (x if x.is_floating_point() else x.long()) - self.offset
+        # integers first: of large ones a float keeps no difference; of bytes it keeps them all, and costs less
+        if not x.is_floating_point():
+            x = x.to(torch.get_default_dtype() if x.dtype in _BYTES and not self.whole else torch.int64)
+        steps = x - self.offset
         return steps if self.whole else steps.to(torch.get_default_dtype()) / self.unit
 
 
