@@ -293,7 +293,9 @@ def test_a_damaged_model_is_refused(trained: Path, tmp_path: Path, capsys: pytes
 def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     for command in (["train"], ["show"], ["run"], ["emit", "c"], ["check"]):
         assert call(*command, "--help") == 0
-        assert f"zahlen {' '.join(command)} " in capsys.readouterr().out
+        shown = capsys.readouterr().out
+        assert f"zahlen {' '.join(command)} " in shown
+        assert "\\b" not in shown
     assert call("--version") == 0
     assert capsys.readouterr().out.strip() == zahlen.__version__
 

@@ -36,12 +36,11 @@ def check(
     runner: Annotated[str | None, typer.Option(help="What runs the program, such as qemu-s390x.")] = None,
     compiled: Annotated[bool, typer.Option("--c/--no-c", help="Compile and compare the C program.")] = True,
 ) -> None:
-    r"""Compare every wire, with ==, over random, boundary and real inputs; exit code 1 if any value differs.
+    """Compare every wire, with ==, over random, boundary and real inputs; exit code 1 if any value differs.
 
     The reference is compared with every executor, with the PyTorch network whose checkpoint lies beside the machine,
     with the simplified machine, and with the compiled C program in both of its forms.
 
-    \b
     zahlen check out/model.zn
     zahlen check out/model.zn --samples 10000 --data fashion-mnist
     zahlen check out/model.zn --cc "s390x-linux-gnu-gcc -static" --runner qemu-s390x

@@ -19,9 +19,8 @@ ModelFile = Annotated[Path, typer.Argument(help="A machine, as zahlen train writ
 
 @app.command()
 def show(model: ModelFile) -> None:
-    r"""Print a machine: each wire with its proven range, its operation and its constants.
+    """Print a machine: each wire with its proven range, its operation and its constants.
 
-    \b
     zahlen show out/model.zn
     """
     machine = load(model)
@@ -35,12 +34,11 @@ def run(
     source: Annotated[str, typer.Argument(metavar="INPUT", help="An .npy, .npz or .csv file, or a data set's name.")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the outputs to an .npy file instead.")] = None,
 ) -> None:
-    r"""Run a machine on samples; one line each: the class, where the machine knows names, then the output's integers.
+    """Run a machine on samples; one line each: the class, where the machine knows names, then the output's integers.
 
     A table's columns are found by their names, and decimals are put on the grid that the machine was trained with.
     A data set's name, or a folder of IDX files, means its test part.
 
-    \b
     zahlen run out/model.zn new.csv
     zahlen run out/model.zn digits | head
     """
@@ -69,9 +67,8 @@ def emit_c(
     simplify: Annotated[bool, typer.Option("--simplify", help="Drop what the proven ranges show to be idle.")] = False,
     vectors: Annotated[int, typer.Option(min=0, help="Recorded vectors of the self-test.")] = 8,
 ) -> None:
-    r"""Write a machine as C99: one .c, one .h, no float, no allocation, with a self-test.
+    """Write a machine as C99: one .c, one .h, no float, no allocation, with a self-test.
 
-    \b
     zahlen emit c out/model.zn -o firmware
     zahlen emit c out/model.zn -o firmware --multiply none --simplify
     cc -DMODEL_SELFTEST firmware/model.c -o selftest && ./selftest

@@ -59,12 +59,11 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoints in the directory.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress bars.")] = False,
 ) -> None:
-    r"""Train a discrete network, and its float twin if you like, and write all that a deployment needs.
+    """Train a discrete network, and its float twin if you like, and write all that a deployment needs.
 
     Writes model.zn (the machine), metrics.json, curves.png, c/model.c and .h, and the checkpoints.
     Ctrl-C keeps the best epoch so far.
 
-    \b
     zahlen train digits -o out
     zahlen train fashion-mnist --levels 16 --epochs 10 --seed 0 --twin -o out
     zahlen train ~/mnist --model cnn --channels 16,32 -o out
