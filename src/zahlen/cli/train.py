@@ -69,21 +69,18 @@ def train(
     zahlen train ~/mnist --model cnn --channels 16,32 -o out
     zahlen train wine.csv --label class --step 0.01 --hidden 32 -o out
     """
+    if channels is not None and model != "cnn":
+        raise typer.BadParameter("only a cnn has channels; add --model cnn", param_hint="--channels")
+    widths = numbers(("256,256" if model == "mlp" else "") if hidden is None else hidden)
+    steps = (2 if activation == "heaviside" else 16) if levels is None else levels
+    options: dict[str, Any] = {"levels": steps, "weights": weights, "activation": activation}
+    options |= {"hidden": widths, "channels": numbers(channels or "16,32")}
     from .. import data as sources
+    from .. import nn
 
     dataset = sources.load(data, label=label, step=step, test=test, seed=seed)
     error_console.print(str(dataset), highlight=False)
-    from .. import nn
-
-    if channels is not None and model != "cnn":
-        raise typer.BadParameter("only a cnn has channels; add --model cnn", param_hint="--channels")
-    widths = ("256,256" if model == "mlp" else "") if hidden is None else hidden
-    steps = (2 if activation == "heaviside" else 16) if levels is None else levels
-    options: dict[str, Any] = {"levels": steps, "weights": weights, "activation": activation}
-    recipe = nn.Recipe.fitting(
-        model, dataset.train.x, dataset.alphabet, len(dataset.classes),
-        hidden=numbers(widths), channels=numbers(channels or "16,32"), **options,
-    )  # fmt: skip
+    recipe = nn.Recipe.fitting(model, dataset.train.x, dataset.alphabet, len(dataset.classes), **options)
     # an absolute path, so that check finds the data from anywhere
     spec = str(Path(data).resolve()) if Path(data).exists() else data
     source = {"spec": spec, "label": label, "step": step, "test": test, "seed": seed}
