@@ -7,5 +7,6 @@ digits: 1438 training and 359 test samples of 8x8 in 0..16, 10 classes (0, 1, 2,
 from .dataset import Dataset, Split
 from .loading import load
 from .samples import samples
+from .text import Text, encode, text
 
-__all__ = ["Dataset", "Split", "load", "samples"]
+__all__ = ["Dataset", "Split", "Text", "encode", "load", "samples", "text"]

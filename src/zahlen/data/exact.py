@@ -50,3 +50,15 @@ def positive(value: object, what: str) -> Fraction:
     if number <= 0:
         raise DataError(f"{what} must be above 0, got {value!r}")
     return number
+
+
+def share(value: object, what: str) -> Fraction:
+    """An argument between 0 and 1, neither of them, taken as `positive` takes it.
+
+    >>> share(0.1, "test")
+    Fraction(1, 10)
+    """
+    part = positive(value, what)
+    if part >= 1:
+        raise DataError(f"{what} must be a share below 1, got {value!r}")
+    return part

@@ -12,7 +12,7 @@ import numpy as np
 from zahlen.machine import DataError, IntArray
 
 from .dataset import Split
-from .exact import positive
+from .exact import share
 
 
 def divide(x: IntArray, y: IntArray, classes: Sequence[str], test: object, seed: int) -> tuple[Split, Split]:
@@ -42,9 +42,7 @@ def divide(x: IntArray, y: IntArray, classes: Sequence[str], test: object, seed:
     >>> train.x.ravel().tolist(), test.x.ravel().tolist()
     ([0, 1, 2, 3, 5, 6, 8, 9], [4, 7])
     """
-    share = positive(test, "test")
-    if share >= 1:
-        raise DataError(f"test must be a share below 1, got {test!r}")
+    part = share(test, "test")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
         raise DataError(f"seed must be an integer, got {seed!r}")
     whole = Split(x, y)
@@ -58,6 +56,6 @@ def divide(x: IntArray, y: IntArray, classes: Sequence[str], test: object, seed:
                 f"class {name!r} has {len(ranked)} sample{'s' * (len(ranked) != 1)}; the division into training and "
                 "test parts needs at least two, so add samples or remove the class"
             )
-        size = floor(len(ranked) * share + Fraction(1, 2))
+        size = floor(len(ranked) * part + Fraction(1, 2))
         chosen[ranked[: min(max(size, 1), len(ranked) - 1)]] = True
     return Split(x[~chosen], whole.y[~chosen]), Split(x[chosen], whole.y[chosen])
