@@ -67,9 +67,17 @@ def test_other_arrays_are_left_alone(tmp_path: Path) -> None:
     ("arrays", "message"),
     [
         ({"x": X}, "no array 'y'; it holds x"),
-        ({"a": X}, "no array 'x'; it holds none of x, y, x_test, y_test"),
+        ({"a": X}, "no array 'x'; it holds none of x, y, lengths, x_test, y_test, lengths_test"),
         ({"x": X, "y": Y, "x_test": X}, "no array 'y_test'; it holds x, y, x_test"),
         ({"x": X, "y": Y, "y_test": Y}, "no array 'x_test'"),
+        ({"x": X, "y": Y, "lengths_test": Y}, "no array 'lengths'; it holds x, y, lengths_test"),
+        (
+            {"x": X, "y": Y, "lengths": Y + 0.5},
+            "array 'lengths' holds float64, integers are due; a length is the number",
+        ),
+        ({"x": X, "y": Y, "lengths": Y}, r"length 0 of sequence 0 leaves 1\.\.2, the time axis of x; count the steps"),
+        ({"x": X, "y": Y, "lengths": Y + 1}, r"length 3 of sequence 2 leaves 1\.\.2"),
+        ({"x": X, "y": Y, "lengths": Y[:5]}, r"lengths has shape \(5,\) for 6 sequences; one length each is due"),
         ({"x": X / 2, "y": Y}, "array 'x' holds float64, integers are due; round it onto an integer grid"),
         ({"x": X.astype(float), "y": Y}, "array 'x' holds float64"),
         ({"x": X > 0, "y": Y}, "array 'x' holds bool"),
@@ -95,6 +103,64 @@ def test_other_arrays_are_left_alone(tmp_path: Path) -> None:
 )
 def test_refusals(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
     path = save(tmp_path, **arrays)
+    with pytest.raises(DataError, match=f"^{path}: .*{message}"):
+        load(path)
+
+
+# ---------------------------------------------------------------------------------------------------- sequences
+
+LENGTHS = np.array([1, 2, 1, 1, 2, 2])
+
+
+def test_lengths_make_sequences(tmp_path: Path) -> None:
+    data = load(save(tmp_path, x=X, y=Y, lengths=LENGTHS.astype(np.uint8)), test=0.5)
+    assert (data.sequences, data.shape, data.step_shape, data.alphabet) == (True, (2,), (), Levels(-6, 5))
+    found = {}
+    for part in (data.train, data.test):
+        assert part.lengths is not None
+        assert part.lengths.dtype == np.int64
+        found |= {row[0]: (row, n) for row, n in zip(part.x.tolist(), part.lengths.tolist())}
+    assert found == {
+        -6: ([-6, 0], 1),
+        -4: ([-4, -3], 2),
+        -2: ([-2, 0], 1),
+        0: ([0, 0], 1),
+        2: ([2, 3], 2),
+        4: ([4, 5], 2),
+    }
+    assert str(data) == "mine: 3 training and 3 test samples of 1..2 steps of 1 in -6..5, 3 classes (0, 1, 2)"
+
+
+def test_parts_of_different_time(tmp_path: Path) -> None:
+    x, longer = X.reshape(3, 2, 2), np.arange(-6, 6).reshape(2, 3, 2)
+    path = save(tmp_path, x=x, y=Y[:3], lengths=[2, 1, 2], x_test=longer, y_test=Y[:2], lengths_test=[3, 2])
+    data = load(path)
+    assert (data.shape, data.step_shape, data.test.shape) == ((2, 2), (2,), (3, 2))
+    assert data.train.x[1].tolist() == [[-2, -1], [0, 0]]
+    assert data.test.x[1].tolist() == [[0, 1], [2, 3], [0, 0]]
+    assert str(data).startswith("mine: 3 training and 2 test samples of 1..3 steps of 2 in -6..5, ")
+
+
+def test_padding_does_not_widen_the_alphabet(tmp_path: Path) -> None:
+    x = np.where(np.arange(2) < LENGTHS[:, None], X + 20, 2**40)
+    assert load(save(tmp_path, x=x, y=Y, lengths=LENGTHS), test=0.5).alphabet == Levels(14, 25)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"lengths": LENGTHS, "x_test": X, "y_test": Y}, "no array 'lengths_test'; it holds x, y, lengths, x_test"),
+        ({"lengths_test": LENGTHS, "x_test": X, "y_test": Y}, "no array 'lengths'"),
+        ({"lengths": LENGTHS, "lengths_test": LENGTHS}, "no array 'x_test'"),
+        ({"lengths": LENGTHS, "x_test": X, "y_test": Y, "lengths_test": LENGTHS * 2}, "length 4 of sequence 1 leaves"),
+        (
+            {"lengths": LENGTHS, "x_test": X.reshape(2, 3, 2), "y_test": Y[:2], "lengths_test": LENGTHS[:2]},
+            r"training steps have shape \(\), test \(2,\)",
+        ),
+    ],
+)
+def test_refusals_of_sequences(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
+    path = save(tmp_path, x=X, y=Y, **arrays)
     with pytest.raises(DataError, match=f"^{path}: .*{message}"):
         load(path)
 

@@ -44,6 +44,36 @@ def test_split_refuses(x: object, y: object, message: str) -> None:
         Split(x, y)  # type: ignore[arg-type]
 
 
+X3 = np.arange(12).reshape(3, 2, 2)
+
+
+def test_lengths_become_int64() -> None:
+    split = Split(X3, Y, np.array([1, 2, 1], dtype=np.uint8))
+    assert split.lengths is not None
+    assert (split.lengths.dtype, split.lengths.tolist()) == (np.int64, [1, 2, 1])
+    assert (split.shape, split.step_shape) == ((2, 2), (2,))
+    assert split.values.tolist() == [[0, 1], [4, 5], [6, 7], [8, 9]]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ([1, 2, 1], "lengths must be an integer array, got list"),
+        (np.array([1.0, 2.0, 1.0]), "lengths must be an integer array, got float64"),
+        (np.array([True, True, True]), "lengths must be an integer array, got bool"),
+        (np.array([1, 2]), r"lengths has shape \(2,\) for 3 sequences"),
+        (np.array([[1], [2], [1]]), r"lengths has shape \(3, 1\) for 3 sequences"),
+        (np.array([1, 3, 0]), r"length 3 of sequence 1 leaves 1\.\.2, the time axis of x"),
+        (np.array([1, 2, 0]), "length 0 of sequence 2 .* remove empty sequences"),
+        (np.array([1, 2, -1]), "length -1 of sequence 2"),
+        (np.array([2**64 - 1, 2, 1], dtype=np.uint64), "length 18446744073709551615 of sequence 0"),
+    ],
+)
+def test_lengths_are_refused(lengths: object, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Split(X3, Y, lengths)  # type: ignore[arg-type]
+
+
 def _dataset(**change: object) -> Dataset:
     parts: dict[str, object] = {
         "train": Split(X, Y),
@@ -86,6 +116,52 @@ def test_text_shortens_many_classes() -> None:
 def test_dataset_refuses(change: dict[str, object], message: str) -> None:
     with pytest.raises(DataError, match=message):
         _dataset(**change)
+
+
+@pytest.mark.parametrize(
+    ("alphabet", "dtype", "padding"),
+    [
+        (Levels(-5, 7), "i8", 0),
+        (Levels(1, 9), "u1", 1),
+        (Levels(-9, 7, 2), "i1", -9),
+        (Levels(-9, 7, 2), "u1", -9),
+        (Levels(-999, 7, 2), "i1", -999),
+        (Levels(-(2**40) + 1, 7, 2), "i1", -(2**40) + 1),
+    ],
+)
+def test_padding_is_overwritten(alphabet: Levels, dtype: str, padding: int) -> None:
+    x = np.array([[1, 77], [3, 5], [7, 99]], dtype=dtype)
+    split = Split(x, Y, np.array([1, 2, 1]))
+    data = _dataset(train=split, test=split, alphabet=alphabet)
+    for part in (data.train, data.test):
+        assert part.x.tolist() == [[1, padding], [3, 5], [7, padding]]
+        assert part.y.tolist() == Y.tolist()
+    assert (x[0, 1], x[2, 1]) == (77, 99), "the caller's array is left alone"
+    assert alphabet.contains_all(data.train.x)
+    assert (data.train.x.dtype == dtype) == (padding in Levels(np.iinfo(dtype).min, np.iinfo(dtype).max))
+
+
+def test_sequences_say_how_many_steps() -> None:
+    split = Split(X3, Y, np.array([2, 2, 2]))
+    assert str(_dataset(train=split, test=split, alphabet=Levels(0, 11))) == (
+        "tiny: 3 training and 3 test samples of 2 steps of 2 in 0..11, 2 classes (a, b)"
+    )
+    assert not _dataset().sequences
+    assert _dataset().step_shape == (2,)
+
+
+def test_a_part_of_sequences_and_one_of_samples() -> None:
+    split = Split(X3, Y, np.array([2, 2, 2]))
+    for parts in ({"train": split, "test": Split(X3, Y)}, {"train": Split(X3, Y), "test": split}):
+        with pytest.raises(DataError, match="tiny: one part has lengths, the other has none"):
+            _dataset(**parts, alphabet=Levels(0, 11))
+
+
+def test_a_step_beyond_the_alphabet_is_refused() -> None:
+    for alphabet, last in ((Levels(0, 9), 2), (Levels(0, 8), 2)):
+        split = Split(X3, Y, np.array([2, 2, last]))
+        with pytest.raises(DataError, match=r"training values 0\.\.11 leave"):
+            _dataset(train=split, test=split, alphabet=alphabet)
 
 
 def test_a_test_part_may_lack_a_class() -> None:

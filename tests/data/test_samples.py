@@ -64,7 +64,7 @@ def test_no_floats_no_times_no_missing_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no array 'x'; it holds y$"):
         samples(tmp_path / "y.npz")
     np.savez(tmp_path / "none.npz", a=np.zeros(3, dtype=int))
-    with pytest.raises(DataError, match=r"no array 'x'; it holds none of x, y, x_test, y_test$"):
+    with pytest.raises(DataError, match=r"no array 'x'; it holds none of x, y, lengths, x_test, y_test, lengths_test$"):
         samples(tmp_path / "none.npz")
 
 

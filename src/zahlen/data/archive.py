@@ -18,7 +18,7 @@ from zahlen.machine import DataError, IntArray, Levels
 from .dataset import Dataset, Split
 from .split import divide
 
-NAMES = ("x", "y", "x_test", "y_test")
+NAMES = ("x", "y", "lengths", "x_test", "y_test", "lengths_test")
 """The arrays that are read; others in the archive are left alone."""
 MAX_BYTES = 2**32
 """Most bytes that one array of an archive may have, unpacked."""
@@ -28,14 +28,19 @@ DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
 )
 """What zipfile and NumPy's header parser raise on damaged files."""
+HINTS = {
+    "y": "a label is the number of a class, 0, 1, ..",
+    "lengths": "a length is the number of steps of a sequence",
+}
 GRID = "round it onto an integer grid, for example np.rint(x * 100).astype(np.int32), and keep the unit in mind"
 
 
 def read(path: Path, test: object, seed: int) -> Dataset:
     """Read samples `x` (n, *shape) and labels `y` (n,), and `x_test` and `y_test` where there are some.
 
-    Labels number the classes 0, 1, .. without gaps. The alphabet is 0..255 for uint8 samples, and otherwise what the
-    values span.
+    With `lengths` (n,), and `lengths_test` beside `x_test`, the samples are sequences `x` (n, time, *step_shape), whose
+    time may differ between the two parts. Labels number the classes 0, 1, .. without gaps. The alphabet is 0..255 for
+    uint8 samples, and otherwise what the values span, padding aside.
 
     Examples
     --------
@@ -47,17 +52,20 @@ def read(path: Path, test: object, seed: int) -> Dataset:
     bits: 2 training and 2 test samples of 2 in -3..4, 2 classes (0, 1)
     """
     found = arrays(path)
-    for name in ("x", "y", *(("x_test", "y_test") if {"x_test", "y_test"} & set(found) else ())):
+    due = ["x", "y"] + ["lengths"] * ("lengths_test" in found)
+    if {"x_test", "y_test", "lengths_test"} & set(found):
+        due += ["x_test", "y_test"] + ["lengths_test"] * ("lengths" in found)
+    for name in due:
         if name not in found:
             raise absent(path, name, found)
     try:
-        whole = Split(found["x"], found["y"])
+        whole = Split(found["x"], found["y"], found.get("lengths"))
         classes = tuple(map(str, range(_classes(whole))))
         if "x_test" in found:
-            train, rest = whole, Split(found["x_test"], found["y_test"])
+            train, rest = whole, Split(found["x_test"], found["y_test"], found.get("lengths_test"))
         else:
-            train, rest = divide(whole.x, whole.y, classes, test, seed)
-        return Dataset(path.stem, train, rest, _alphabet(train.x, rest.x), classes)
+            train, rest = divide(whole, classes, test, seed)
+        return Dataset(path.stem, train, rest, _alphabet(train.values, rest.values), classes)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
 
@@ -89,7 +97,7 @@ def _array(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: s
         raise DataError(f"{path}: array {name!r} is packed by a method that NumPy does not use; save it again")
     if entry.file_size > MAX_BYTES:
         raise DataError(f"{path}: array {name!r} has {entry.file_size:,} bytes, more than {MAX_BYTES:,}")
-    hint = "a label is the number of a class, 0, 1, .." if name.startswith("y") else GRID
+    hint = HINTS.get(name.removesuffix("_test"), GRID)
     with archive.open(entry) as file:
         return checked_array(file, entry.file_size, f"{path}: array {name!r}", hint)
 

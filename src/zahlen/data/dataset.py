@@ -26,18 +26,31 @@ class Split:
         they are (n, height, width), and a model that needs the axis adds it.
     y : int64 array (n,)
         The class of each sample, an index into `Dataset.classes`.
+    lengths : int64 array (n,), optional
+        For sequences: x is (n, time, *step_shape), and the first ``lengths[k]`` steps of sample k, 1 to time, are its
+        own. What follows them is padding; a `Dataset` overwrites it.
+
+    Raises
+    ------
+    DataError
+        If the arrays are no integers or contradict each other.
 
     Examples
     --------
     >>> Split(np.array([[1, 2], [3, 4], [5, 6]]), np.array([0, 1, 0])).counts(2)
     (2, 1)
+    >>> part = Split(np.array([[[1], [9]], [[3], [4]]]), np.array([0, 1]), np.array([1, 2]))
+    >>> part.step_shape, part.values.tolist()
+    ((1,), [[1], [3], [4]])
     """
 
     x: IntArray
     y: IntArray
+    lengths: IntArray | None = None
 
     def __post_init__(self) -> None:
-        for name, array in (("x", self.x), ("y", self.y)):
+        given = {"x": self.x, "y": self.y} | ({} if self.lengths is None else {"lengths": self.lengths})
+        for name, array in given.items():
             if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
                 found = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
                 raise DataError(
@@ -57,14 +70,56 @@ class Split:
         if int(self.y.max()) not in INT32:
             raise DataError(f"label {self.y.max()} is beyond 32 bits; number the classes from 0")
         object.__setattr__(self, "y", self.y.astype(np.int64, copy=False))
+        if self.lengths is not None:
+            self._check_lengths(self.lengths)
+            object.__setattr__(self, "lengths", self.lengths.astype(np.int64, copy=False))
+
+    def _check_lengths(self, lengths: IntArray) -> None:
+        if lengths.shape != self.y.shape:
+            raise DataError(f"lengths has shape {lengths.shape} for {len(self)} sequences; one length each is due")
+        time = self.x.shape[1]
+        wrong = (lengths < 1) | (lengths > time)
+        if wrong.any():
+            where = int(wrong.argmax())
+            raise DataError(
+                f"length {lengths[where]} of sequence {where} leaves 1..{time}, the time axis of x; count the steps "
+                "of each sequence without its padding, and remove empty sequences"
+            )
 
     def __len__(self) -> int:
         return len(self.y)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one sample."""
+        """Shape of one sample: for sequences (time, *step_shape)."""
         return self.x.shape[1:]
+
+    @property
+    def step_shape(self) -> tuple[int, ...]:
+        """Shape of one step of a sequence; a plain sample is one step."""
+        return self.shape if self.lengths is None else self.shape[1:]
+
+    @property
+    def values(self) -> IntArray:
+        """The steps of all samples without their padding, (steps, *step_shape)."""
+        return self.x if self.lengths is None else self.x[self._own(self.lengths)]
+
+    def padded(self, value: int) -> Split:
+        """The same sequences with this value behind the end of each."""
+        if self.lengths is None:
+            return self
+        wide = value not in Levels(int(np.iinfo(self.x.dtype).min), int(np.iinfo(self.x.dtype).max))
+        x = self.x.astype(np.int64 if wide else self.x.dtype)
+        x[~self._own(self.lengths)] = value
+        return Split(x, self.y, self.lengths)
+
+    def part(self, chosen: IntArray) -> Split:
+        """Those samples where `chosen`, booleans (n,), is true."""
+        return Split(self.x[chosen], self.y[chosen], None if self.lengths is None else self.lengths[chosen])
+
+    def _own(self, lengths: IntArray) -> IntArray:
+        own: IntArray = np.arange(self.x.shape[1]) < lengths[:, None]
+        return own
 
     def counts(self, classes: int) -> tuple[int, ...]:
         """How many samples each of the classes has."""
@@ -80,9 +135,11 @@ class Dataset:
     name : str
         What the data set is called.
     train, test : Split
-        The two parts. Every class has at least one training sample.
+        The two parts, both of plain samples of one shape or both of sequences whose steps have one shape. Every class
+        has at least one training sample. Behind the end of each sequence, x is made 0, or the least element of the
+        alphabet where that has no 0.
     alphabet : Levels
-        The finite set that holds every value of both parts.
+        The finite set that holds every value of both parts (without the padding that was there).
     classes : tuple of str
         Names of the classes, at least two; labels are indices into it.
     step : Fraction
@@ -105,6 +162,12 @@ class Dataset:
     ((2,), Fraction(100, 1), 1.5)
     >>> print(data)
     tiny: 2 training and 2 test samples of 2 in -25..150 in steps of 1/100, 2 classes (no, yes)
+    >>> part = Split(np.array([[[1, 2], [9, 9]], [[3, 4], [5, 6]]]), np.array([1, 0]), np.array([1, 2]))
+    >>> data = Dataset("short", part, part, Levels(0, 6), ("no", "yes"))
+    >>> data.shape, data.step_shape, data.train.x.tolist()
+    ((2, 2), (2,), [[[1, 2], [0, 0]], [[3, 4], [5, 6]]])
+    >>> print(data)
+    short: 2 training and 2 test samples of 1..2 steps of 2 in 0..6, 2 classes (no, yes)
     """
 
     name: str
@@ -117,17 +180,23 @@ class Dataset:
     features: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.train.shape != self.test.shape:
-            raise DataError(f"{self.name}: training samples have shape {self.train.shape}, test {self.test.shape}")
+        if (self.train.lengths is None) != (self.test.lengths is None):
+            raise DataError(f"{self.name}: one part has lengths, the other has none; sequences need them in both")
+        if self.train.step_shape != self.test.step_shape:
+            what = "steps" if self.sequences else "samples"
+            raise DataError(
+                f"{self.name}: training {what} have shape {self.train.step_shape}, test {self.test.step_shape}"
+            )
         if len(self.classes) < 2:
             raise DataError(f"{self.name}: a single class, {self.classes}; nothing can be learnt from it")
         if self.step <= 0:
             raise DataError(f"{self.name}: step must be above 0, got {self.step}")
         for part, split in (("training", self.train), ("test", self.test)):
-            lo, hi, top = int(split.x.min()), int(split.x.max()), int(split.y.max())
+            values = split.values
+            lo, hi, top = int(values.min()), int(values.max()), int(split.y.max())
             if lo not in INT32 or hi not in INT32:
                 raise DataError(f"{self.name}: {part} values {lo}..{hi} leave 32 bits; use a coarser grid")
-            if not self.alphabet.contains_all(split.x):
+            if not self.alphabet.contains_all(values):
                 raise DataError(f"{self.name}: {part} values {lo}..{hi} leave {self.alphabet}")
             if top >= len(self.classes):
                 raise DataError(f"{self.name}: {part} label {top} has no name; there are {len(self.classes)} classes")
@@ -138,10 +207,24 @@ class Dataset:
                     "0, 1, .. without gaps, and give each at least one sample"
                 )
 
+        padding = 0 if 0 in self.alphabet else self.alphabet.lo
+        object.__setattr__(self, "train", self.train.padded(padding))
+        object.__setattr__(self, "test", self.test.padded(padding))
+
+    @property
+    def sequences(self) -> bool:
+        """Whether the samples are sequences, with lengths."""
+        return self.train.lengths is not None
+
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one sample."""
+        """Shape of one training sample; sequences are (time, *step_shape), and the test part's time may differ."""
         return self.train.shape
+
+    @property
+    def step_shape(self) -> tuple[int, ...]:
+        """Shape of one step of a sequence; a plain sample is one step."""
+        return self.train.step_shape
 
     @property
     def unit(self) -> Fraction:
@@ -149,7 +232,7 @@ class Dataset:
         return 1 / self.step
 
     def __str__(self) -> str:
-        size = "x".join(map(str, self.shape))
+        size = self._steps() + ("x".join(map(str, self.step_shape)) or "1")
         grid = "" if self.step == 1 else f" in steps of {self.step}"
         rounded = f", rounded by at most {self.error}" if self.error else ""
         names = list(
@@ -159,3 +242,10 @@ class Dataset:
             f"{self.name}: {len(self.train)} training and {len(self.test)} test samples of {size} in {self.alphabet}"
             f"{grid}{rounded}, {len(self.classes)} classes ({', '.join(names)})"
         )
+
+    def _steps(self) -> str:
+        lengths = [int(n) for part in (self.train, self.test) if part.lengths is not None for n in part.lengths]
+        if not lengths:
+            return ""
+        same = min(lengths) == max(lengths)
+        return f"{min(lengths)} steps of " if same else f"{min(lengths)}..{max(lengths)} steps of "

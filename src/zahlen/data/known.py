@@ -10,7 +10,7 @@ from pathlib import Path
 from zahlen.machine import DataError, Levels
 
 from . import archive, idx
-from .dataset import Dataset
+from .dataset import Dataset, Split
 from .split import divide
 
 SYSTEM = (Path("/usr/share/datasets"),)
@@ -42,7 +42,7 @@ def digits(test: object, seed: int) -> Dataset:
     with as_file(files("zahlen.data") / "digits.npz") as path:
         arrays = archive.arrays(path)
     classes = tuple("0123456789")
-    train, rest = divide(arrays["x"], arrays["y"], classes, test, seed)
+    train, rest = divide(Split(arrays["x"], arrays["y"]), classes, test, seed)
     return Dataset("digits", train, rest, Levels(0, 16), classes)
 
 

@@ -9,13 +9,13 @@ from math import floor
 
 import numpy as np
 
-from zahlen.machine import DataError, IntArray
+from zahlen.machine import DataError
 
 from .dataset import Split
 from .exact import share
 
 
-def divide(x: IntArray, y: IntArray, classes: Sequence[str], test: object, seed: int) -> tuple[Split, Split]:
+def divide(whole: Split, classes: Sequence[str], test: object, seed: int) -> tuple[Split, Split]:
     """Put a share of each class aside for testing.
 
     The samples are ranked by the SHA-256 of the ASCII text ``seed:index``. Of each class of n samples, the first
@@ -24,7 +24,8 @@ def divide(x: IntArray, y: IntArray, classes: Sequence[str], test: object, seed:
 
     Parameters
     ----------
-    x, y : integer arrays (n, *shape) and (n,)
+    whole : Split
+        All samples.
     classes : sequence of str
     test : number or str
         The share of test samples, between 0 and 1, taken exactly as the decimal that it is written as.
@@ -38,18 +39,17 @@ def divide(x: IntArray, y: IntArray, classes: Sequence[str], test: object, seed:
     Examples
     --------
     >>> x, y = np.arange(10).reshape(10, 1), np.array([0] * 5 + [1] * 5)
-    >>> train, test = divide(x, y, ("a", "b"), test=0.2, seed=0)
+    >>> train, test = divide(Split(x, y), ("a", "b"), test=0.2, seed=0)
     >>> train.x.ravel().tolist(), test.x.ravel().tolist()
     ([0, 1, 2, 3, 5, 6, 8, 9], [4, 7])
     """
     part = share(test, "test")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
         raise DataError(f"seed must be an integer, got {seed!r}")
-    whole = Split(x, y)
     members: list[list[int]] = [[] for _ in classes]
-    for index in sorted(range(len(y)), key=lambda i: sha256(b"%d:%d" % (seed, i)).digest()):
+    for index in sorted(range(len(whole)), key=lambda i: sha256(b"%d:%d" % (seed, i)).digest()):
         members[whole.y[index]].append(index)
-    chosen = np.zeros(len(y), dtype=bool)
+    chosen = np.zeros(len(whole), dtype=bool)
     for name, ranked in zip(classes, members):
         if len(ranked) < 2:
             raise DataError(
@@ -58,4 +58,4 @@ def divide(x: IntArray, y: IntArray, classes: Sequence[str], test: object, seed:
             )
         size = floor(len(ranked) * part + Fraction(1, 2))
         chosen[ranked[: min(max(size, 1), len(ranked) - 1)]] = True
-    return Split(x[~chosen], whole.y[~chosen]), Split(x[chosen], whole.y[chosen])
+    return whole.part(~chosen), whole.part(chosen)

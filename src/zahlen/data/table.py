@@ -13,7 +13,7 @@ import numpy as np
 
 from zahlen.machine import DataError, IntArray, Levels
 
-from .dataset import INT32, Dataset
+from .dataset import INT32, Dataset, Split
 from .exact import DECIMAL, INTEGER, LONGEST, decimal, positive
 from .split import divide
 
@@ -54,7 +54,7 @@ def read(path: Path, label: str | None, step: object, test: object, seed: int) -
     x, rounding = _features(path, header, [k for k in range(len(header)) if k != column], rows, grid)
     y, classes = _labels(path, header[column], [(row.line, row.cells[column]) for row in rows])
     try:
-        train, rest = divide(x, y, classes, test, seed)
+        train, rest = divide(Split(x, y), classes, test, seed)
         features = tuple(name for k, name in enumerate(header) if k != column)
         alphabet = Levels(int(x.min()), int(x.max()))
         return Dataset(path.stem, train, rest, alphabet, classes, grid or Fraction(1), rounding, features)
