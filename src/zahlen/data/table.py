@@ -13,14 +13,13 @@ import numpy as np
 
 from zahlen.machine import DataError, IntArray, Levels
 
-from .dataset import INT32, Dataset, Split
-from .exact import DECIMAL, INTEGER, LONGEST, decimal, positive
+from .dataset import Dataset, Split
+from .exact import DECIMAL, INTEGER, LONGEST, positive
+from .grid import on_grid
 from .split import divide
 
 DELIMITERS = ",;\t|"
 """Tried on the header in this order; the one that makes most columns of it is taken."""
-
-_NOT_FINITE = frozenset({"nan", "inf", "infinity"})
 
 
 @dataclass(frozen=True)
@@ -138,48 +137,11 @@ def _features(
     path: Path, header: Sequence[str], columns: Sequence[int], rows: Sequence[_Row], grid: Fraction | None
 ) -> tuple[IntArray, Fraction]:
     """The integers (rows, columns), and the largest rounding error."""
-    x: IntArray = np.empty((len(rows), len(columns)), dtype=np.int32)
-    seen: dict[str, tuple[int, Fraction]] = {}
-    for i, row in enumerate(rows):
-        for j, k in enumerate(columns):
-            cell = row.cells[k]
-            if cell not in seen:
-                where = f"{path}: line {row.line}, column {header[k]!r}"
-                if grid is None and DECIMAL.fullmatch(cell) and not INTEGER.fullmatch(cell):
-                    raise DataError(f"{where}: {cell[:LONGEST]!r} is not an integer; {_suggestion(rows, columns)}")
-                try:
-                    seen[cell] = _value(cell, grid or Fraction(1))
-                except DataError as error:
-                    raise DataError(f"{where}: {error}") from None
-            x[i, j] = seen[cell][0]
-    return x, max(error for _, error in seen.values())
-
-
-def _value(cell: str, step: Fraction) -> tuple[int, Fraction]:
-    """The integer that a cell stands for on the grid, and by how much it was rounded."""
-    if not cell:
-        raise DataError("the cell is empty; fill it or remove the row")
-    if cell.lstrip("+-").lower() in _NOT_FINITE:
-        raise DataError(f"{cell!r} is not finite; replace it or remove the row")
-    if not DECIMAL.fullmatch(cell):
-        raise DataError(f"{cell[:LONGEST]!r} is not a number; encode it as an integer or remove the column")
-    value = decimal(cell)
-    integer = round(value / step)  # half to even
-    if integer not in INT32:
-        raise DataError(f"{cell!r} in steps of {step} needs more than 32 bits; use a coarser step")
-    return integer, abs(integer * step - value)
-
-
-def _suggestion(rows: Sequence[_Row], columns: Sequence[int]) -> str:
-    """Advice: the power of ten that holds every decimal of the file exactly, or the finest that fits 32 bits."""
-    texts = {row.cells[k] for row in rows for k in columns}
-    written = [DECIMAL.fullmatch(text) for text in texts if len(text) <= LONGEST]
-    values = [decimal(found[0]) for found in written if found and len(found["exponent"] or "") <= 2]
-    largest = max(map(abs, values), default=Fraction(0))
-    most = next(p for p in range(9, -1, -1) if p == 0 or largest * 10**p <= INT32.hi)
-    places = next((p for p in range(most) if all((v * 10**p).denominator == 1 for v in values)), most)
-    step = f"0.{'1':0>{places}}" if places else "1"
-    return f"put the decimals on an integer grid, for example with step={step}"
+    cells = [[row.cells[k] for k in columns] for row in rows]
+    integers, rounding = on_grid(
+        cells, grid, lambda i, j: f"{path}: line {rows[i].line}, column {header[columns[j]]!r}"
+    )
+    return np.stack(integers), rounding
 
 
 # ---------------------------------------------------------------------------------------------------- labels
