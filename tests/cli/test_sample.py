@@ -1,0 +1,106 @@
+"""The command ``zahlen sample``, and the program beside it that writes the same text."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import zahlen
+from zahlen import cli
+from zahlen.sampling import sample
+
+TABLE = [[0, 20, 7, 3], [9, 0, 30, 12], [5, 25, 0, 11], [8, 14, 21, 0]]
+
+
+def call(*arguments: object) -> int:
+    """The command's exit code."""
+    old, sys.argv = sys.argv, ["zahlen", *map(str, arguments)]
+    try:
+        cli.main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    finally:
+        sys.argv = old
+    return 0
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    b = zahlen.Builder()
+    x = b.input("x", (), zahlen.Levels(0, 3))
+    notes = {"symbols": ["a", " ", "é", "\n"], "unit": "9"}
+    b.build(b.embed(x, TABLE), notes=notes).save(tmp_path / "model.zn")
+    return tmp_path / "model.zn"
+
+
+def test_prompt_and_text_are_printed(model: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    machine = zahlen.load(model)
+    assert call("sample", model, "--prompt", "é a", "-n", 50, "--seed", 3) == 0
+    assert capfdbinary.readouterr().out.decode() == "é a" + sample(machine, "é a", 50, seed=3) + "\n"
+    assert call("sample", model.parent, "-n", 20, "--seed", 2**64 - 1, "--temperature", "0.5") == 0
+    expected = sample(machine, "", 20, seed=2**64 - 1, temperature="1/2")
+    assert capfdbinary.readouterr().out.decode() == expected + "\n"
+
+
+def test_characters_are_seen_as_they_are_drawn(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    class Terminal(io.BytesIO):
+        def flush(self) -> None:
+            seen.append(self.getvalue().decode())
+
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=Terminal(), flush=lambda: None))
+    assert call("sample", model, "--prompt", "é", "-n", 5) == 0
+    text = "é" + sample(zahlen.load(model), "é", 5) + "\n"
+    assert seen == [text[:length] for length in range(2, 8)]
+
+
+def test_interrupt_ends_the_line(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> Any:
+        yield "a"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("zahlen.cli.sample.stream", interrupted)
+    assert call("sample", model, "--prompt", "é") == 130
+    captured = capfdbinary.readouterr()
+    assert captured.out.decode() == "éa\n"
+    assert b"Traceback" not in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["{}", "--prompt", "aß"], 1, "'ß' (U+00DF), at position 1"),
+        (["{}", "--temperature", "hot"], 1, "temperature: a number"),
+        (["{}", "--temperature", "-1"], 1, "temperature: a number"),
+        (["{}", "-n", "-1"], 2, "-n"),
+        (["{}", "--seed", "18446744073709551616"], 2, "seed"),
+        (["{}/none.zn"], 1, "no such file"),
+        ([], 2, "Missing argument"),
+    ],
+)
+def test_refusals(model: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, says: str) -> None:
+    assert call("sample", *(a.replace("{}", str(model.parent)) for a in arguments)) == code
+    captured = capsys.readouterr()
+    assert says in " ".join(captured.err.replace("│", " ").split())
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+
+
+def test_a_machine_that_models_no_text(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    b = zahlen.Builder()
+    b.build(b.embed(b.input("x", (), zahlen.Levels(0, 3)), TABLE)).save(model)
+    assert call("sample", model) == 1
+    assert "no model of text" in " ".join(capsys.readouterr().err.split())
+
+
+def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("sample", "--help") == 0
+    assert "zahlen sample out/model.zn --prompt" in capsys.readouterr().out
