@@ -16,11 +16,15 @@ from .containers import Add, Identity, Sequential
 from .linear import Conv1d, Conv2d, Embedding, Linear
 from .models import Recipe
 from .norm import BatchNorm
+from .recurrent import GRU, LSTM, RNN
 from .shape import Flatten, Input, MaxPool2d, Reshape, Standardise, SumPool2d
 from .spec import Layer, Spec
 from .training import Epoch, History, evaluate, fit, outputs, read_checkpoint
 
 __all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
     "Activation",
     "Add",
     "BatchNorm",

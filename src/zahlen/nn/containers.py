@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from functools import reduce
@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..machine import Builder, LayerError, Levels, Machine, Wire
+from ..machine import Builder, InputError, LayerError, Levels, Machine, Wire
 from .activations import Activation
+from .recurrent import FloatRecurrent, Recurrent, State, checked_state
 from .shape import Input, Standardise
 from .spec import Layer, Spec, carried, carrier
 
@@ -41,7 +42,8 @@ class Sequential(torch.nn.Sequential, Layer):
     """Layers one behind the other. One that begins with `Input` is a whole network.
 
     A whole network maps integer tensors (batch, *shape) to tensors that hold integers; divide by `unit` for the
-    values that its float twin would give (logits for a cross-entropy, say).
+    values that its float twin would give (logits for a cross-entropy, say). With a recurrent layer in it tensors are
+    (batch, time, *shape), and `unroll` takes and returns the state.
 
     Raises
     ------
@@ -67,6 +69,7 @@ class Sequential(torch.nn.Sequential, Layer):
         self._bound: Any = None
         self._named = False  # whether the layers know the names of their wires
         self._given: list[tuple[Layer, Spec]] = []
+        self._recurrent: list[Recurrent] = []
         self._layers()
         self._follow_changes()
 
@@ -106,16 +109,67 @@ class Sequential(torch.nn.Sequential, Layer):
                     raise layer.fail(
                         "stands at two places of one network that give it different inputs; make a second layer"
                     )
+        self._number_recurrent()
         self._bound = self._binding()
+
+    def _number_recurrent(self) -> None:
+        """Name the recurrent layers' registers: lstm_1, lstm_2, gru_1, .. in the order of the network."""
+        self._recurrent = [layer for layer in self.modules() if isinstance(layer, Recurrent)]
+        counts: dict[str, int] = {}
+        for layer in self._recurrent:
+            kind = layer.cell_type.kind
+            first = counts.get(kind, 0)
+            counts[kind] = first + layer.num_layers
+            layer.names = tuple(f"{kind}_{first + k + 1}" for k in range(layer.num_layers))
+        walked = [layer for container in self.modules() for layer, _ in getattr(container, "_given", ())]
+        for layer in self._recurrent:
+            if sum(other is layer for other in walked) > 1:
+                raise layer.fail("stands at two places of one network, which would share one state; make a second layer")
 
     def _binding(self) -> list[Any]:
         return [(module, getattr(module, "spec", None)) for module in self.modules()]
 
-    def forward(self, input: Tensor) -> Tensor:
-        """(batch, *shape) of integers to (batch, *shape) of integers in floats."""
+    @property
+    def recurrent(self) -> bool:
+        """Whether the network has a state, so that tensors are (batch, time, *shape)."""
         self._follow_changes()
+        return bool(self._recurrent)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(batch, *shape) of integers to (batch, *shape) of integers in floats; (batch, time, ..) if recurrent."""
+        if self.recurrent:
+            return self.unroll(input)[0]
         result: Tensor = super().forward(input)  # type: ignore[no-untyped-call]
         return result
+
+    def unroll(self, input: Tensor, state: Mapping[str, Tensor] | None = None) -> tuple[Tensor, State]:
+        """Run over sequences, from a state to a state.
+
+        Parameters
+        ----------
+        input : integer tensor (batch, time, *shape)
+        state : mapping of str to tensor (batch, units), optional
+            As an earlier call, or the machine's `step`, left it; by default the machine's initial state.
+
+        Returns
+        -------
+        output : tensor (batch, time, *shape) of integers in floats
+        state : dict of str to tensor (batch, units)
+            The registers after the last step, by their names in the machine; detach them to cut the gradient.
+
+        Raises
+        ------
+        InputError
+            If there is no step, or the state is none of this network.
+        """
+        if not self.recurrent:
+            raise LayerError("Sequential: a network without a recurrent layer has no state; call it")
+        if state is not None:
+            batch = input.shape[0] if isinstance(input, Tensor) and input.ndim else 0
+            wanted = {name: levels for layer in self._recurrent for name, levels in layer.registers().items()}
+            units = {name: layer.hidden_size for layer in self._recurrent for name in layer.registers()}
+            state = checked_state(state, wanted, batch, units)
+        return over_time(super().forward, self._recurrent, input, state)
 
     @property
     def output(self) -> Spec:
@@ -174,23 +228,75 @@ class Sequential(torch.nn.Sequential, Layer):
         seen: dict[str, Tensor] = {}
         with ExitStack() as stack:
             stack.enter_context(evaluating(self))
+            for layer in self._recurrent:
+                layer.seen = seen
+                stack.callback(setattr, layer, "seen", None)
             for layer in self.modules():
                 if isinstance(layer, Layer) and layer.wire_names:
                     names = iter(layer.wire_names)  # a layer at several places is called in the order of its wires
                     hook = layer.register_forward_hook(lambda _, __, y, names=names: seen.__setitem__(next(names), y))
                     stack.callback(hook.remove)
             self(x)
-        return seen
+        if not self.recurrent:
+            return seen
+        batch = len(x)
+        return {name: y.reshape(-1, batch, *_shape_behind(y, batch)).transpose(0, 1) for name, y in seen.items()}
 
     def twin(self) -> torch.nn.Sequential:
-        """The float network of the same shape, starting from the same latent weights."""
+        """The float network of the same shape, starting from the same latent weights.
+
+        Twins of recurrent networks have the same `unroll`; the cell of an LSTM is clipped where the discrete one is.
+        """
         self.output  # noqa: B018  (bound, or an error that says how)
         layers = self._layers()
         made: dict[Layer, Any] = {layer: layer.twin() for layer in layers}  # a layer at two places stays one layer
         for before, after in pairwise(layers):
             if isinstance(before, Input) and isinstance(after, Standardise):
                 made[before].whole = True
-        return torch.nn.Sequential(*(made[layer] for layer in layers))
+        return Twin(*(made[layer] for layer in layers))
+
+
+class Twin(torch.nn.Sequential):
+    """A float network with the calls of a `Sequential`: (batch, time, *shape) if it is recurrent."""
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether there is a recurrent layer."""
+        return any(isinstance(layer, FloatRecurrent) for layer in self.modules())
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(batch, *shape) or (batch, time, *shape) to the same with other shapes."""
+        if self.recurrent:
+            return self.unroll(input)[0]
+        result: Tensor = super().forward(input)  # type: ignore[no-untyped-call]
+        return result
+
+    def unroll(self, input: Tensor, state: Mapping[str, Tensor] | None = None) -> tuple[Tensor, State]:
+        """Run over sequences, from a state to a state."""
+        layers = [layer for layer in self.modules() if isinstance(layer, FloatRecurrent)]
+        return over_time(super().forward, layers, input, state)
+
+
+def over_time(
+    chain: Any, recurrent: Sequence[Any], x: Tensor, state: Mapping[str, Tensor] | None
+) -> tuple[Tensor, State]:
+    """Call a chain of layers on (batch, time, ..) as one batch of time * batch rows, time first."""
+    if not isinstance(x, Tensor) or x.ndim < 2 or not x.shape[1]:
+        got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+        raise InputError(f"sequences (batch, time, ..) of at least one step are due, got {got}")
+    batch, time = x.shape[:2]
+    for layer in recurrent:
+        layer.batch, layer.entering = batch, state
+    y = chain(x.transpose(0, 1).reshape(time * batch, *x.shape[2:])) if batch else chain(x.reshape(0, *x.shape[2:]))
+    leaving = {name: value for layer in recurrent for name, value in layer.leaving.items()}
+    for layer in recurrent:
+        layer.entering, layer.leaving = None, {}
+    return y.reshape(time, batch, *y.shape[1:]).transpose(0, 1), leaving
+
+
+def _shape_behind(y: Tensor, batch: int) -> tuple[int, ...]:
+    """Of one step: behind (time, batch), or behind time * batch in one axis."""
+    return tuple(y.shape[2:] if y.ndim > 1 and y.shape[1] == batch and y.ndim > 2 else y.shape[1:])
 
 
 @contextmanager

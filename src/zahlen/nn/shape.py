@@ -42,7 +42,7 @@ class Input(Layer):
 
     def __init__(self, shape: tuple[int, ...], alphabet: Levels, *, offset: int = 0, unit: int | Fraction = 1) -> None:
         super().__init__()
-        if not isinstance(shape, (tuple, list, torch.Size)) or not shape or not isinstance(alphabet, Levels):
+        if not isinstance(shape, (tuple, list, torch.Size)) or not isinstance(alphabet, Levels):
             raise LayerError(f"Input: the shape of one sample and Levels are due, got {shape!r} and {alphabet!r}")
         self.shape, self.alphabet = tuple(whole(self, n, "an entry of shape") for n in shape), alphabet
         self.unit = positive(self, unit, "unit")

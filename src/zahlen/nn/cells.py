@@ -1,0 +1,558 @@
+"""What recurrent cells compute between their matrix products: staircases, products of gates, and the way back.
+
+Forward passes are integer functions. Backward passes are those of the float cells on the values that the integers
+stand for, in single precision. Each cell has two forms of both that return the same bits: PyTorch operations written
+here, and the compiled kernels (``src/zahlen/kernels/recurrent.c``), which are many times faster.
+
+At a staircase's outermost levels the float curve's slope is not zero but small: it is taken at the middle of what
+rounds to that level.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..kernels import native
+from ..machine import Builder, IntArray, LayerError, Levels, Wire, tables
+
+GATE = 256
+"""What an open gate is worth."""
+CANDIDATE = 128
+"""What 1.0 of a candidate, or of a squashed cell, is worth."""
+MOST_LEVELS = 257
+"""More levels of a gate would not all have values of their own."""
+TABLE_LIMIT = 2**16
+"""Most entries of a table of all products of two operands."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stairs:
+    """y = values[number of thresholds at or below z].
+
+    Attributes
+    ----------
+    thresholds, values : int64 (T,), (T + 1,)
+    """
+
+    thresholds: IntArray
+    values: IntArray
+
+    @property
+    def levels(self) -> int:
+        """How many values there are."""
+        return len(self.values)
+
+    def index(self, z: Tensor) -> Tensor:
+        """Which level is reached: int64, of the shape of z."""
+        edges = torch.as_tensor(self.thresholds, dtype=z.dtype, device=z.device)
+        return torch.bucketize(z, edges, right=True)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """The values reached, float32 of the shape of z."""
+        values = torch.as_tensor(self.values, dtype=torch.float32, device=z.device)
+        return values[self.index(z)]
+
+    def at(self, z: int) -> int:
+        """The value reached at one integer."""
+        return int(self.values[np.searchsorted(self.thresholds, z, side="right")])
+
+    def numbers(self) -> IntArray:
+        """As the kernels read it: buckets of 2^shift integers, each with at most one threshold inside."""
+        t = self.thresholds
+        lo, hi = int(t[0]) - 1, int(t[-1])
+        gap = int(np.diff(t).min()) if len(t) > 1 else 1
+        shift = max(0, gap.bit_length() - 1)
+        starts = np.arange(lo, hi + 1, 1 << shift)
+        base = np.searchsorted(t, starts, side="right")
+        return np.concatenate([[lo, hi, shift, self.levels, len(base)], base, [*t, 2**31 - 1], self.values])
+
+
+def unit_values(levels: int, one: int) -> IntArray:
+    """round(one (2k / (L - 1) - 1)) for k = 0..L-1, halves away from zero, so that signs are symmetric.
+
+    >>> unit_values(4, 128)
+    array([-128,  -43,   43,  128])
+    """
+    steps = one * (2 * np.arange(levels) - (levels - 1))
+    return np.asarray(np.sign(steps) * ((2 * np.abs(steps) + levels - 1) // (2 * (levels - 1))))
+
+
+def gate_stairs(levels: int, unit: int) -> Stairs:
+    """The logistic function at `unit` steps per 1.0, rounded to L levels worth 0..256."""
+    values = (2 * GATE * np.arange(levels) + levels - 1) // (2 * (levels - 1))
+    return Stairs(tables.thresholds(tables.sigmoid_points(levels), unit), values)
+
+
+def tanh_stairs(levels: int, unit: int, values: IntArray) -> Stairs:
+    """The hyperbolic tangent at `unit` steps per 1.0, rounded to L levels of these values."""
+    return Stairs(tables.thresholds(tables.tanh_points(levels), unit), values)
+
+
+def nearest_stairs(levels: int, one: int) -> Stairs:
+    """Integers from -one to one, of which each goes to the nearest of L levels 2k - (L - 1), halves up."""
+    # k is reached from one (2k - 1) / (L - 1) - one on
+    edges = [-((one * (levels - 1) - one * (2 * k - 1)) // (levels - 1)) for k in range(1, levels)]
+    return Stairs(np.array(edges), 2 * np.arange(levels) - (levels - 1))
+
+
+def tanh_edge(levels: int) -> float:
+    """Where the slope of a tanh with L levels stops falling: the middle of what rounds to 1."""
+    return float(1 - Fraction(1, 2 * (levels - 1)))
+
+
+def gate_edge(levels: int) -> float:
+    """Where the slope of a logistic function with L levels stops falling: the middle of what rounds to 0."""
+    return float(Fraction(1, 4 * (levels - 1)))
+
+
+@dataclass(frozen=True)
+class Cell(ABC):
+    """A recurrent cell with `levels` levels of the hidden state, and what comes in at `unit` steps per 1.0.
+
+    Attributes
+    ----------
+    levels : int
+        Of the hidden state, 2k - (L - 1).
+    gate_levels : int
+        Of the gates and of the candidate.
+    cell_bits : int
+        Width of an element of the cell.
+    unit : int
+        Integer steps of the pre-activations per 1.0.
+    """
+
+    levels: int
+    gate_levels: int
+    cell_bits: int
+    unit: int
+
+    kind: ClassVar[str]
+    gates: ClassVar[int]
+    keeps: ClassVar[int]  # int16 values per unit that the way back needs
+    state: ClassVar[tuple[str, ...]]  # of the registers
+    separate: ClassVar[bool] = False  # whether the state's share of the pre-activation comes apart
+
+    # ------------------------------------------------------------------------------------------------ constants
+
+    @abstractmethod
+    def numbers(self) -> list[Any]:
+        """Staircases and constants as the kernels read them."""
+
+    @property
+    @abstractmethod
+    def state_unit(self) -> int:
+        """Integer steps of the state that runs through time per 1.0."""
+
+    @property
+    @abstractmethod
+    def limit(self) -> int:
+        """Greatest absolute value of that state."""
+
+    @property
+    @abstractmethod
+    def initial(self) -> dict[str, int]:
+        """Where each register starts: the level of zero (the one above, if zero is none)."""
+
+    def reach(self) -> int:
+        """Pre-activations beyond this absolute value change nothing."""
+        return int(max(np.abs(stairs.thresholds).max() for stairs in self.inner())) + 1
+
+    @abstractmethod
+    def inner(self) -> tuple[Stairs, ...]:
+        """The staircases over pre-activations."""
+
+    @cached_property
+    def plan(self) -> Any:
+        """The kernels' form of the cell."""
+        assert native is not None
+        return native.plan(self.kind, np.concatenate(self.numbers()).astype(np.int32))
+
+    @cached_property
+    def slopes(self) -> Any:
+        """float32 (7,): what turns integers into the real values that gradients are about."""
+        gate, candidate = gate_edge(self.gate_levels), tanh_edge(self.gate_levels)
+        values = [self.levels - 1, 1 / self.unit, 1 / self.state_unit, gate, 1 - gate, candidate, tanh_edge(self.levels)]
+        return np.array(values, dtype=np.float32)
+
+    # ------------------------------------------------------------------------------------------------ one step
+
+    @abstractmethod
+    def forward(self, z: Tensor, y: Tensor, c: Tensor, h_next: Tensor, c_next: Tensor, kept: Tensor) -> None:
+        """One step of a batch, into `h_next`, `c_next` and `kept`.
+
+        Parameters
+        ----------
+        z : float32 (batch, gates * units)
+            Pre-activations; without the state's share if that is `separate`.
+        y : float32 (batch, gates * units)
+            The state's share, if it is `separate`.
+        c, h_next, c_next : float32 (batch, units)
+        kept : int16 (batch, keeps * units)
+            What `backward` needs.
+        """
+
+    @abstractmethod
+    def backward(
+        self, dh: Tensor, y: Tensor, c: Tensor, h_next: Tensor, kept: Tensor, dc: Tensor, dz: Tensor, dy: Tensor
+    ) -> None:
+        """The way back through one step.
+
+        `dh` is the gradient by the integers `h_next`, `dc` that by the real value of the cell, which is replaced by
+        that of the step before; `dz` and `dy` are filled with the gradients by the pre-activations.
+        """
+
+    # ------------------------------------------------------------------------------------------------ the machine
+
+    @abstractmethod
+    def emit(self, builder: Builder, name: str, parts: list[tuple[Wire, ...]], products: str) -> Wire:
+        """Add one step to a machine whose registers ``name_h`` and the like exist; returns the next hidden state.
+
+        `parts` are the pre-activations of each gate, in their order.
+        """
+
+
+def _halves(kept: Tensor, parts: int) -> list[Tensor]:
+    return [part.to(torch.float32) for part in kept.chunk(parts, dim=-1)]
+
+
+def _views(*tensors: Tensor) -> list[Any]:
+    return [tensor.numpy() for tensor in tensors]
+
+
+class LSTMCell(Cell):
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997; forget gate by Gers et al., 2000) in whole numbers.
+
+    With gates i, f, o in 0..256, the candidate g in -128..128, and a cell on a grid of 2^-F::
+
+        c' = clamp(round(f c / 2^8 + i g 2^F / 2^15), -limit, limit),   h' = the level nearest to o tanh(c')
+    """
+
+    kind = "lstm"
+    gates = 4
+    keeps = 5
+    state = ("h", "c")
+
+    @property
+    def fraction_bits(self) -> int:
+        """F: a cell of n bits has a grid of 2^-F. The range is 2 up to 7 bits, 4 up to 12, then 8."""
+        n = self.cell_bits
+        return n - 2 if n <= 7 else n - 3 if n <= 12 else n - 4
+
+    @property
+    def state_unit(self) -> int:
+        return 1 << self.fraction_bits
+
+    @property
+    def limit(self) -> int:
+        return (1 << (self.cell_bits - 1)) - 1
+
+    @cached_property
+    def gate(self) -> Stairs:
+        """Pre-activations of i, f, o to 0..256."""
+        return gate_stairs(self.gate_levels, self.unit)
+
+    @cached_property
+    def candidate(self) -> Stairs:
+        """Pre-activation of g to -128..128."""
+        return tanh_stairs(self.gate_levels, self.unit, unit_values(self.gate_levels, CANDIDATE))
+
+    @cached_property
+    def squash(self) -> Stairs:
+        """The cell to -128..128."""
+        return tanh_stairs(self.levels, self.state_unit, unit_values(self.levels, CANDIDATE))
+
+    @cached_property
+    def output(self) -> Stairs:
+        """A product o t, worth 1.0 at 2^15, to the hidden state's levels."""
+        return nearest_stairs(self.levels, GATE * CANDIDATE)
+
+    @property
+    def mix(self) -> tuple[int, int, int]:
+        """Left shifts of f c and of i g, then the right shift of their sum."""
+        f = self.fraction_bits
+        return max(0, 7 - f), max(0, f - 7), 8 + max(0, 7 - f)
+
+    @property
+    def initial(self) -> dict[str, int]:
+        return {"h": self.output.at(0), "c": 0}
+
+    def inner(self) -> tuple[Stairs, ...]:
+        return self.gate, self.candidate
+
+    def numbers(self) -> list[Any]:
+        old, new, shift = self.mix
+        stairs = [s.numbers() for s in (self.gate, self.candidate, self.squash, self.output)]
+        return [*stairs, [1 << old, 1 << new, 1 << (shift - 1), shift, self.limit]]
+
+    def _unclamped(self, i: Tensor, f: Tensor, g: Tensor, c: Tensor) -> Tensor:
+        old, new, shift = self.mix
+        i, f, g, c = (t.to(torch.int64) for t in (i, f, g, c))
+        return ((f * c << old) + (i * g << new) + (1 << (shift - 1))) >> shift
+
+    def forward(self, z: Tensor, y: Tensor, c: Tensor, h_next: Tensor, c_next: Tensor, kept: Tensor) -> None:
+        units = c.shape[-1]
+        if native is not None and z.device.type == "cpu":
+            native.lstm_forward(self.plan, units, *_views(z, c, h_next, c_next, kept))
+            return
+        zi, zf, zg, zo = z.chunk(4, dim=-1)
+        i, f, g, o = self.gate(zi), self.gate(zf), self.candidate(zg), self.gate(zo)
+        c_next.copy_(self._unclamped(i, f, g, c).clamp(-self.limit, self.limit))
+        t = self.squash(c_next)
+        kept.copy_(torch.cat([i, f, g, o, t], dim=-1))
+        h_next.copy_(self.output(o * t))
+
+    def backward(
+        self, dh: Tensor, y: Tensor, c: Tensor, h_next: Tensor, kept: Tensor, dc: Tensor, dz: Tensor, dy: Tensor
+    ) -> None:
+        units = c.shape[-1]
+        if native is not None and dh.device.type == "cpu":
+            native.lstm_backward(self.plan, units, *_views(dh, c, kept, dc, dz), self.slopes)
+            return
+        gain, fall, grain, least, most, candidate, squash = self.slopes.tolist()
+        vi, vf, vg, vo, vt = _halves(kept, 5)
+        open_ = (self._unclamped(vi, vf, vg, c).abs() <= self.limit).to(torch.float32)
+        i, f, g, o, t = vi / GATE, vf / GATE, vg / CANDIDATE, vo / GATE, vt / CANDIDATE
+        si, sf, so = (v.clamp(least, most) for v in (i, f, o))
+        sg, st = g.clamp(-candidate, candidate), t.clamp(-squash, squash)
+        d = dh * gain
+        cell = (dc + d * o * (1 - st * st)) * open_
+        dz.copy_(
+            torch.cat(
+                [
+                    cell * g * (si * (1 - si)) * fall,
+                    cell * (c * grain) * (sf * (1 - sf)) * fall,
+                    cell * i * (1 - sg * sg) * fall,
+                    d * t * (so * (1 - so)) * fall,
+                ],
+                dim=-1,
+            )
+        )
+        dc.copy_(cell * f)
+
+    def emit(self, builder: Builder, name: str, parts: list[tuple[Wire, ...]], products: str) -> Wire:
+        old, new, shift = self.mix
+        indexed = products == "tables"
+
+        def stairs(key: str, z: Wire, s: Stairs) -> Wire:
+            values = np.arange(s.levels) if indexed else s.values
+            return builder.staircase(z, s.thresholds, values, name=f"{name}_{key}")
+
+        zi, zf, zg, zo = (_sum(builder, part) for part in parts)
+        i, f = stairs("i", zi, self.gate), stairs("f", zf, self.gate)
+        g, o = stairs("g", zg, self.candidate), stairs("o", zo, self.gate)
+        if indexed:
+            cells = np.arange(-self.limit, self.limit + 1)
+            kept = _lookup(builder, f, f"{name}_c", self.gate.values[:, None] * cells << old)
+            added = _lookup(builder, i, g, self.gate.values[:, None] * self.candidate.values << new)
+        else:
+            kept, added = builder.mul(f, f"{name}_c"), builder.mul(i, g)
+            kept = builder.shift(kept, -old) if old else kept
+            added = builder.shift(added, -new) if new else added
+        c = builder.shift(builder.add(kept, added), shift, "half_up")
+        c = builder.clamp(c, -self.limit, self.limit, name=f"{name}_c_next")
+        builder.connect(f"{name}_c", c)
+        t = stairs("t", c, self.squash)
+        if indexed:
+            levels = [[self.output.at(int(a * b)) for b in self.squash.values] for a in self.gate.values]
+            return _lookup(builder, o, t, np.array(levels), name=f"{name}_h_next")
+        return builder.staircase(builder.mul(o, t), self.output.thresholds, self.output.values, name=f"{name}_h_next")
+
+
+class GRUCell(Cell):
+    """Gated recurrent unit (Cho et al., 2014) as cuDNN and PyTorch define it, in whole numbers.
+
+    With gates r, u in 0..256, and the candidate n and the state c on -limit..limit, which is worth -1 to 1::
+
+        n = tanh(x_n + round(r y_n / 2^8)),   c' = round((u c + (256 - u) n) / 2^8),   h' = the level nearest to c'
+
+    The state c runs through time; its levels h are what the matrices see.
+    """
+
+    kind = "gru"
+    gates = 3
+    keeps = 3
+    state = ("c",)
+    separate = True
+
+    @property
+    def limit(self) -> int:
+        return (1 << (self.cell_bits - 1)) - 1
+
+    @property
+    def state_unit(self) -> int:
+        return self.limit
+
+    @cached_property
+    def gate(self) -> Stairs:
+        """Pre-activations of r, u to 0..256."""
+        return gate_stairs(self.gate_levels, self.unit)
+
+    @cached_property
+    def candidate(self) -> Stairs:
+        """Pre-activation of n to the state's grid."""
+        return tanh_stairs(self.gate_levels, self.unit, unit_values(self.gate_levels, self.limit))
+
+    @cached_property
+    def output(self) -> Stairs:
+        """The state to the hidden state's levels."""
+        return nearest_stairs(self.levels, self.limit)
+
+    @property
+    def initial(self) -> dict[str, int]:
+        return {"c": 0}
+
+    def inner(self) -> tuple[Stairs, ...]:
+        return self.gate, self.candidate
+
+    def numbers(self) -> list[Any]:
+        return [s.numbers() for s in (self.gate, self.candidate, self.output)]
+
+    def forward(self, z: Tensor, y: Tensor, c: Tensor, h_next: Tensor, c_next: Tensor, kept: Tensor) -> None:
+        units = c.shape[-1]
+        if native is not None and z.device.type == "cpu":
+            native.gru_forward(self.plan, units, *_views(z, y, c, h_next, c_next, kept))
+            return
+        (zr, zu, zn), (yr, yu, yn) = z.chunk(3, dim=-1), y.chunk(3, dim=-1)
+        r, u = self.gate(zr + yr), self.gate(zu + yu)
+        reset = (r.to(torch.int64) * yn.to(torch.int64) + 128) >> 8
+        n = self.candidate(zn.to(torch.int64) + reset)
+        c_next.copy_((u.to(torch.int64) * c.to(torch.int64) + (GATE - u).to(torch.int64) * n.to(torch.int64) + 128) >> 8)
+        kept.copy_(torch.cat([r, u, n], dim=-1))
+        h_next.copy_(self.output(c_next))
+
+    def backward(
+        self, dh: Tensor, y: Tensor, c: Tensor, h_next: Tensor, kept: Tensor, dc: Tensor, dz: Tensor, dy: Tensor
+    ) -> None:
+        units = c.shape[-1]
+        if native is not None and dh.device.type == "cpu":
+            native.gru_backward(self.plan, units, *_views(dh, y, c, kept, dc, dz, dy), self.slopes)
+            return
+        gain, fall, grain, least, most, candidate, _ = self.slopes.tolist()
+        vr, vu, vn = _halves(kept, 3)
+        r, u, n = vr / GATE, vu / GATE, vn * grain
+        sr, su, sn = r.clamp(least, most), u.clamp(least, most), n.clamp(-candidate, candidate)
+        cell = dc + dh * gain
+        dn = cell * (1 - u) * (1 - sn * sn) * fall
+        dr = dn * (y[..., 2 * units :] * fall) * (sr * (1 - sr))
+        du = cell * (c * grain - n) * (su * (1 - su)) * fall
+        dz.copy_(torch.cat([dr, du, dn], dim=-1))
+        dy.copy_(torch.cat([dr, du, dn * r], dim=-1))
+        dc.copy_(cell * u)
+
+    def emit(self, builder: Builder, name: str, parts: list[tuple[Wire, ...]], products: str) -> Wire:
+        (xr, yr), (xu, yu), (xn, yn) = parts
+        indexed = products == "tables"
+
+        def gate(key: str, *z: Wire) -> Wire:
+            values = np.arange(self.gate.levels) if indexed else self.gate.values
+            return builder.staircase(_sum(builder, z), self.gate.thresholds, values, name=f"{name}_{key}")
+
+        r, u = gate("r", xr, yr), gate("u", xu, yu)
+        product = _byte_products(builder, r, yn, self.gate.values) if indexed else builder.mul(r, yn)
+        z = builder.add(xn, builder.shift(product, 8, "half_up"))
+        values = np.arange(self.candidate.levels) if indexed else self.candidate.values
+        n = builder.staircase(z, self.candidate.thresholds, values, name=f"{name}_n")
+        if indexed:
+            cells = np.arange(-self.limit, self.limit + 1)
+            kept = _lookup(builder, u, f"{name}_c", self.gate.values[:, None] * cells)
+            added = _lookup(builder, u, n, (GATE - self.gate.values)[:, None] * self.candidate.values)
+        else:
+            kept = builder.mul(u, f"{name}_c")
+            added = builder.mul(builder.sub(builder.constant(np.full(u.shape, GATE)), u), n)
+        c = builder.shift(builder.add(kept, added), 8, "half_up")
+        c = builder.clamp(c, -self.limit, self.limit, name=f"{name}_c_next")  # a mean of both: nothing is cut off
+        builder.connect(f"{name}_c", c)
+        return builder.staircase(c, self.output.thresholds, self.output.values, name=f"{name}_h_next")
+
+
+class RNNCell(Cell):
+    """h' = tanhD(z) (Elman, 1990)."""
+
+    kind = "rnn"
+    gates = 1
+    keeps = 0
+    state = ("h",)
+
+    @property
+    def limit(self) -> int:
+        return self.levels - 1
+
+    @property
+    def state_unit(self) -> int:
+        return self.levels - 1
+
+    @cached_property
+    def stairs(self) -> Stairs:
+        """The pre-activation to the hidden state's levels."""
+        return tanh_stairs(self.levels, self.unit, 2 * np.arange(self.levels) - (self.levels - 1))
+
+    @property
+    def initial(self) -> dict[str, int]:
+        return {"h": self.stairs.at(0)}
+
+    def inner(self) -> tuple[Stairs, ...]:
+        return (self.stairs,)
+
+    def numbers(self) -> list[Any]:
+        return [self.stairs.numbers()]
+
+    def forward(self, z: Tensor, y: Tensor, c: Tensor, h_next: Tensor, c_next: Tensor, kept: Tensor) -> None:
+        if native is not None and z.device.type == "cpu":
+            native.rnn_forward(self.plan, z.shape[-1], *_views(z, h_next))
+            return
+        h_next.copy_(self.stairs(z))
+
+    def backward(
+        self, dh: Tensor, y: Tensor, c: Tensor, h_next: Tensor, kept: Tensor, dc: Tensor, dz: Tensor, dy: Tensor
+    ) -> None:
+        if native is not None and dh.device.type == "cpu":
+            native.rnn_backward(self.plan, dh.shape[-1], *_views(dh, h_next, dz), self.slopes)
+            return
+        gain, fall, grain, *_, squash = self.slopes.tolist()
+        t = (h_next * grain).clamp(-squash, squash)
+        dz.copy_(dh * gain * (1 - t * t) * fall)
+
+    def emit(self, builder: Builder, name: str, parts: list[tuple[Wire, ...]], products: str) -> Wire:
+        (z,) = parts
+        return builder.staircase(_sum(builder, z), self.stairs.thresholds, self.stairs.values, name=f"{name}_h_next")
+
+
+def _sum(builder: Builder, parts: tuple[Wire, ...]) -> Wire:
+    return parts[0] if len(parts) == 1 else builder.add(*parts)
+
+
+def _lookup(builder: Builder, *operands: Any, name: str | None = None) -> Wire:
+    table = operands[-1]
+    if table.size > TABLE_LIMIT:
+        raise LayerError(
+            f"a table of all products would have {table.size:,} entries, more than {TABLE_LIMIT:,}; "
+            "take fewer cell_bits or levels, or products='native'"
+        )
+    return builder.lookup(*operands[:-1], table=table, name=name)
+
+
+def _byte_products(builder: Builder, level: Wire, y: Wire, values: IntArray) -> Wire:
+    """``values[level] * y`` without a multiplication: y is taken apart into bytes, the top one signed."""
+    total, place = None, 0
+    while True:
+        last = -128 <= y.range.hull()[0] and y.range.hull()[1] <= 127
+        high = None if last else builder.shift(y, 8)
+        byte = y if high is None else builder.sub(y, builder.shift(high, -8))
+        alphabet = byte.alphabet if last else Levels(0, 255)
+        entries = np.arange(alphabet.lo, alphabet.hi + 1, alphabet.step)
+        if not last:
+            byte = builder.clamp(byte, 0, 255)  # what is left after the higher bytes: nothing is cut off
+        part = _lookup(builder, level, byte, values[:, None] * entries)
+        part = builder.shift(part, -place) if place else part
+        total = part if total is None else builder.add(total, part)
+        if high is None:
+            return total
+        y, place = high, place + 8
