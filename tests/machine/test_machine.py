@@ -57,6 +57,34 @@ def test_running_a_sequence_is_stepping_through_it(machine, rng):
         state = following
 
 
+@given(machines(kinds=["register", "add", "affine", "lookup", "max", "clamp", "staircase"]), st.randoms())
+def test_a_run_goes_on_from_where_another_ended(machine, rng):
+    assume(machine.registers)
+    sequences = random_sequences(machine, rng, size=3, time=5)
+    start = random_batch(machine, rng, 3)[1]
+    assert equal_states(machine.run(sequences, state=start, return_state=True)[0], stepped(machine, start, sequences))
+    parts = [{n: v[:, part] for n, v in sequences.items()} for part in (slice(0, 2), slice(2, 5))]
+    for begin in (None, start):
+        end, whole = machine.run(sequences, state=begin, return_state=True)
+        middle, first = machine.run(parts[0], state=begin, return_state=True)
+        last, second = machine.run(parts[1], state=middle, return_state=True)
+        assert equal_states(last, end)
+        for name in machine.outputs:
+            joined = np.concatenate([outputs(machine, first)[name], outputs(machine, second)[name]], axis=1)
+            assert equal(joined, outputs(machine, whole)[name])
+        assert equal_states(outputs(machine, machine.run(sequences, state=begin)), outputs(machine, whole))
+
+
+def equal_states(a, b):
+    return a.keys() == b.keys() and all(equal(a[name], b[name]) for name in a)
+
+
+def stepped(machine, state, sequences):
+    for t in range(next(iter(sequences.values())).shape[1]):
+        state, _ = machine.step(state, {name: values[:, t] for name, values in sequences.items()})
+    return state
+
+
 @given(st.data(), machines())
 def test_the_samples_of_a_batch_do_not_meet(data, machine):
     inputs, state = data.draw(batches(machine))
@@ -219,9 +247,35 @@ def test_what_is_no_batch_of_the_alphabet_is_refused(x, message):
     ],
 )
 def test_what_is_no_state_is_refused(state, message):
-    for use in (lambda: counter().step(state, [[1]]), lambda: counter().trace([[1]], state)):
-        with pytest.raises(InputError, match=message):
+    uses = (
+        lambda: counter().step(state, [[1]]),
+        lambda: counter().trace([[1]], state),
+        lambda: counter().run([[[1]]], state=state),
+    )
+    for use in uses:
+        with pytest.raises(InputError, match=message) as refusal:
             use()
+        if "differ" not in message:
+            assert r"the state of another machine? Due: count (batch, *(1,)) of 0..2" in str(refusal.value)
+
+
+def test_a_machine_without_registers_has_no_state_to_start_from():
+    b = Builder()
+    machine = b.build(b.neg(b.input("x", (1,), Levels(0, 1))))
+    for more in ({"state": {}}, {"state": {"count": [[0]]}}, {"return_state": True}):
+        with pytest.raises(InputError, match="has no registers"):
+            machine.run([[1]], **more)
+    with pytest.raises(InputError, match="got one with count: the state of another machine"):
+        machine.step({"count": [[0]]}, [[1]])
+
+
+def test_a_state_gives_the_batch_where_there_are_no_inputs():
+    b = Builder()
+    n = b.register("n", (1,), Levels(0, 7), 1)
+    b.connect(n, b.lookup(n, [(3 * k + 1) % 8 for k in range(8)]))
+    state, output = b.build(n).run({}, state={"n": [[1], [5]]}, return_state=True)
+    assert output.tolist() == [[[1]], [[5]]]
+    assert state["n"].tolist() == [[4], [0]]
 
 
 def test_several_inputs_are_named_and_have_one_batch():

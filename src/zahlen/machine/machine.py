@@ -8,7 +8,7 @@ from functools import cached_property
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from . import operations as op
 from .alphabets import Alphabet, IntArray, bits, integer_array
 from .errors import InputError, MachineError
 from .ranges import Range, fits
+
+if TYPE_CHECKING:
+    from .rewriting import BlockMap
 
 CHUNK_BYTES = 1 << 27
 """How much memory the wires of one chunk of a batch may take in `run`."""
@@ -182,39 +185,58 @@ class Machine:
 
     # ------------------------------------------------------------------------------------------------ execution
 
-    def run(self, x: ArrayLike, *, executor: str | None = None) -> Any:
+    def run(
+        self,
+        x: ArrayLike,
+        *,
+        state: Mapping[str, ArrayLike] | None = None,
+        return_state: bool = False,
+        executor: str | None = None,
+    ) -> Any:
         """Map a batch of inputs to a batch of outputs.
 
         Parameters
         ----------
         x : integer array (batch, *shape), or mapping of such by input name
-            Elements of the input's alphabet. With registers (batch, time, *shape): every sequence starts from the
-            initial state.
+            Elements of the input's alphabet. With registers (batch, time, *shape).
+        state : mapping from register name to integer array (batch, *shape), optional
+            Where every sequence starts, as `initial_state`, `step` or an earlier `run` returned it; by default from
+            the initial state. Only for machines with registers.
+        return_state : bool
+            Whether to return the state after the last step, too: the sequences can go on from there.
         executor : str, optional
             Who computes; all return the same integers. By default the fastest that is registered.
 
         Returns
         -------
         int64 array (batch, *shape), with registers (batch, time, *shape); a dict of such by name if there are
-        several outputs. Object arrays of Python integers where a range needs more than 64 bits.
+        several outputs. Object arrays of Python integers where a range needs more than 64 bits. With `return_state`
+        the pair (state, outputs), in the order of `step`.
 
         Raises
         ------
         InputError
-            If the dtype is not an integer one, a shape does not fit, or a value is outside its alphabet.
+            If the dtype is not an integer one, a shape does not fit, a value is outside its alphabet, a sequence is
+            empty, the state is not one of this machine, or a state is asked of a machine that has none.
         """
         inputs = self._inputs(x, time=bool(self.registers))
         if not self.registers:
+            if state is not None or return_state:
+                raise InputError(
+                    "this machine has no registers: it starts from no state and returns none; leave it out"
+                )
             return self._outputs(self._in_chunks(inputs, executor))
-        state = self.initial_state(_length(inputs.values()))
+        batch = _length(inputs.values())
+        current = self.initial_state(batch) if state is None else self._state(state, batch if inputs else None)
         steps = []
         for t in range(next(iter(inputs.values())).shape[1] if inputs else 1):
-            result = self._evaluate({n: v[:, t] for n, v in inputs.items()}, state, self._step_wires, executor)
-            state = {name: result[successor] for name, successor in self.successors.items()}
+            result = self._evaluate({n: v[:, t] for n, v in inputs.items()}, current, self._step_wires, executor)
+            current = {name: result[successor] for name, successor in self.successors.items()}
             steps.append({name: result[name] for name in self.outputs})
         if not steps:
             raise InputError("run: a sequence has at least one step")
-        return self._outputs({name: np.stack([s[name] for s in steps], axis=1) for name in self.outputs})
+        outputs = self._outputs({name: np.stack([s[name] for s in steps], axis=1) for name in self.outputs})
+        return (current, outputs) if return_state else outputs
 
     def step(self, state: Mapping[str, ArrayLike], x: ArrayLike, *, executor: str | None = None) -> tuple[Any, Any]:
         """One step of a batch: ``state', output = step(state, input)``.
@@ -290,9 +312,20 @@ class Machine:
         return arrays
 
     def _state(self, state: Mapping[str, ArrayLike], batch: int | None) -> dict[str, IntArray]:
+        due = ", ".join(f"{n} (batch, *{self.wires[n].shape}) of {self.wires[n].alphabet}" for n in self.registers)
         if not isinstance(state, Mapping) or set(state) != set(self.registers):
-            raise InputError(f"the state of this machine is a mapping with {', '.join(self.registers) or 'no entries'}")
-        arrays = {name: self._elements(name, value, 1) for name, value in state.items()}
+            names = ", ".join(self.registers) or "no entries"
+            got = (
+                f"one with {', '.join(map(str, state)) or 'no entries'}" if isinstance(state, Mapping) else "no mapping"
+            )
+            raise InputError(
+                f"the state of this machine is a mapping with {names}, got {got}: the state of another machine? "
+                f"Due: {due or 'an empty mapping'}"
+            )
+        try:
+            arrays = {name: self._elements(name, value, 1) for name, value in state.items()}
+        except InputError as error:
+            raise InputError(f"{error}: the state of another machine? Due: {due}") from None
         if len({len(a) for a in arrays.values()} | ({batch} if batch is not None else set())) > 1:
             raise InputError("state and input differ in batch")
         return arrays
@@ -323,6 +356,24 @@ class Machine:
         from .passes import simplify
 
         return simplify(self)
+
+    def pipelined(self) -> Machine:
+        """A register behind each layer: the network as an iterated map. See `zahlen.machine.rewriting.pipelining`."""
+        from .rewriting import pipelined
+
+        return pipelined(self)
+
+    def unrolled(self, steps: int, *, state: bool = False) -> Machine:
+        """So many steps as one machine without registers. See `zahlen.machine.rewriting.unrolling`."""
+        from .rewriting import unrolled
+
+        return unrolled(self, steps, state=state)
+
+    def as_block_map(self) -> BlockMap:
+        """Which variables of a step read which. See `zahlen.machine.rewriting.block_map`."""
+        from .rewriting import BlockMap
+
+        return BlockMap.of(self)
 
     def annotated(self, **notes: Any) -> Machine:
         """The same machine with more notes (JSON values); the hash stays."""
