@@ -182,6 +182,7 @@ def test_data_is_reached_from_the_package() -> None:
         ("Digits", "did you mean digits"),
         ("mnist", "for MNIST pass the folder"),
         ("xyzzy", "no data set is named 'xyzzy'; There are digits, fashion-mnist; otherwise pass a folder"),
+        ("pydoc-topics", "no data set is named 'pydoc-topics'; it is a text without labels, see zahlen.data.text"),
         ("", "no data set is named ''"),
         ("no/such.csv", "no/such.csv: no such file or folder"),
         ("no/such", "no/such: no such file or folder"),
@@ -197,11 +198,11 @@ def test_missing(name: str | Path, message: str, tmp_path: Path, monkeypatch: py
 
 def test_unknown_kind_of_file(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
-    with pytest.raises(DataError, match=r"a\.parquet: neither \.npz nor \.csv"):
+    with pytest.raises(DataError, match=r"a\.parquet: none of \.npz, \.csv and \.ts"):
         load(tmp_path / "a.parquet")
 
 
-@pytest.mark.parametrize("arguments", [{"label": "a"}, {"step": 1}])
+@pytest.mark.parametrize("arguments", [{"label": "a"}, {"step": 1}, {"sequence": "a"}])
 def test_arguments_of_tables_are_refused_elsewhere(arguments: dict[str, object]) -> None:
     with pytest.raises(DataError, match="is for tables"):
         load("digits", **arguments)  # type: ignore[arg-type]

@@ -242,3 +242,55 @@ def test_other_encodings_are_refused(tmp_path: Path) -> None:
 
 def test_a_header_of_numbers_is_one_when_it_holds_the_label(tmp_path: Path) -> None:
     assert rows(load(write(tmp_path, GOOD.replace("a,b,kind", "0,1,2")), label="2")) == VALUES
+
+
+# ---------------------------------------------------------------------------------------------------- sequences
+
+LONG = "id,t,kind,a\np,1,x,5\np,2,x,6\nq,1,y,7\nr,1,x,8\nr,2,x,9\nr,3,x,1\ns,1,y,2\n"
+
+
+def test_rows_are_steps(tmp_path: Path) -> None:
+    data = load(write(tmp_path, LONG), label="kind", sequence="id", test=0.5)
+    assert (data.features, data.classes, data.step_shape, data.alphabet) == (("t", "a"), ("x", "y"), (2,), Levels(1, 9))
+    found = []
+    for part in (data.train, data.test):
+        assert part.lengths is not None
+        for x, n, y in zip(part.x, part.lengths, part.y):
+            assert x.shape == (3, 2)
+            assert (x[n:] == 1).all(), "padding is the least element where the alphabet lacks 0"
+            found.append((data.classes[y], x[:n].tolist()))
+    assert sorted(found) == [
+        ("x", [[1, 5], [2, 6]]),
+        ("x", [[1, 8], [2, 9], [3, 1]]),
+        ("y", [[1, 2]]),
+        ("y", [[1, 7]]),
+    ]
+    assert str(data) == "mine: 2 training and 2 test samples of 1..3 steps of 2 in 1..9, 2 classes (x, y)"
+
+
+def test_steps_go_onto_the_grid(tmp_path: Path) -> None:
+    text = LONG.replace("6", "6.25")
+    data = load(write(tmp_path, text), label="kind", sequence="id", step="0.5", test=0.5)
+    assert data.error == Fraction(1, 4)
+    assert sorted(set(data.train.values.ravel().tolist()) | set(data.test.values.ravel().tolist()))[-1] == 18
+    with pytest.raises(DataError, match=r"line 3, column 'a': '6\.25' is not an integer"):
+        load(write(tmp_path, text), label="kind", sequence="id")
+
+
+@pytest.mark.parametrize(
+    ("text", "sequence", "message"),
+    [
+        (LONG, "no", "no column 'no' for sequence=; the columns are id, t, kind, a"),
+        (LONG, "kind", "column 'kind' cannot both name the sequences and label them"),
+        ("id,kind\np,x\nq,y\n", "id", "no column beside the labels 'kind' and the sequences 'id'"),
+        (LONG.replace("p,2", ",2"), "id", "line 3, column 'id': the sequence has no name"),
+        (LONG.replace("s,1", "p,1"), "id", "line 8, column 'id': sequence 'p' ended at line 3; put its rows next to"),
+        (LONG.replace("r,3", "q,3"), "id", "line 7, column 'id': sequence 'q' ended at line 4"),
+        (LONG.replace("3,x", "3,y"), "id", "line 7, column 'kind': 'y' within sequence 'r', which is 'x' at line 5; a"),
+        (LONG.replace("s,1,y,2\n", ""), "id", "class 'y' has 1 sample"),
+    ],
+)
+def test_refusals_of_sequences(tmp_path: Path, text: str, sequence: str, message: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(DataError, match=f"^{path}: {message}"):
+        load(path, label="kind", sequence=sequence)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from zahlen.machine import DataError
 
-from . import archive, idx, table
+from . import archive, idx, series, table
 from .dataset import Dataset
 from .known import KNOWN
+from .text import TOPICS
 
 
 def load(
@@ -18,6 +19,7 @@ def load(
     *,
     label: str | None = None,
     step: object = None,
+    sequence: str | None = None,
     test: object = 0.2,
     seed: int = 0,
 ) -> Dataset:
@@ -31,15 +33,21 @@ def load(
         - ``digits``, part of the package, or ``fashion-mnist``, looked for in ``$ZAHLEN_DATA``,
           ``$XDG_CACHE_HOME/zahlen``, ``~/.cache/zahlen`` and ``/usr/share/datasets``;
         - a folder with four IDX files named as those of MNIST, plain or compressed by gzip;
-        - an ``.npz`` file with integer arrays `x` and `y`, and optionally `x_test` and `y_test`;
-        - a ``.csv`` file with a header.
+        - an ``.npz`` file with integer arrays `x` and `y`, and optionally `x_test` and `y_test`; with `lengths` (and
+          `lengths_test`), the samples are sequences (time, ..) of these lengths;
+        - a ``.csv`` file with a header;
+        - a ``.ts`` file of the UEA and UCR archive of time series, whose samples are sequences (time, dimensions); the
+          test part of ``NAME_TRAIN.ts`` is ``NAME_TEST.ts`` beside it.
 
         A name goes before a folder of that name; ``./digits`` is the folder.
     label : str, optional
         For a table: the column that holds the class labels.
     step : number or str, optional
-        For a table with decimals: the grid that they are rounded onto, half to even; 0.01 makes 150 of 1.50. It is
-        taken exactly as it is written.
+        For a table or time series with decimals: the grid that they are rounded onto, half to even; 0.01 makes 150
+        of 1.50. It is taken exactly as it is written.
+    sequence : str, optional
+        For a table whose rows are steps of sequences: the column that says of which; the rows of a sequence stand next
+        to each other and have one label.
     test : number or str
         Share of the samples put aside for testing where the source has no test part of its own.
     seed : int
@@ -64,20 +72,24 @@ def load(
     zahlen.machine.errors.DataError: no data set is named 'digit'; did you mean digits? There are ...
     """
     path, text = Path(spec), os.fspath(spec)
-    is_table = path.suffix.lower() == ".csv"
-    for name, value in (("label", label), ("step", step)):
-        if value is not None and not is_table:
+    kind = path.suffix.lower()
+    for name, value in (("label", label), ("sequence", sequence)):
+        if value is not None and kind != ".csv":
             raise DataError(f"{text}: {name}= is for tables (.csv) only; leave it out")
+    if step is not None and kind not in (".csv", ".ts"):
+        raise DataError(f"{text}: step= is for tables (.csv) and time series (.ts) only; leave it out")
     if isinstance(spec, str) and text in KNOWN:
         return KNOWN[text](test, seed)
     if text and path.is_dir():
         return idx.read_folder(path)
     if path.is_file():
-        if is_table:
-            return table.read(path, label, step, test, seed)
-        if path.suffix.lower() == ".npz":
+        if kind == ".csv":
+            return table.read(path, label, step, test, seed, sequence)
+        if kind == ".ts":
+            return series.read(path, step, test, seed)
+        if kind == ".npz":
             return archive.read(path, test, seed)
-        raise DataError(f"{path}: neither .npz nor .csv; for IDX files pass the folder that holds all four")
+        raise DataError(f"{path}: none of .npz, .csv and .ts; for IDX files pass the folder that holds all four")
     if text and (path.suffix or len(path.parts) != 1 or not isinstance(spec, str)):
         raise DataError(f"{path}: no such file or folder; check the path, relative to {Path.cwd()}")
     raise DataError(_unknown(text))
@@ -88,5 +100,7 @@ def _unknown(name: str) -> str:
     guess = f"did you mean {' or '.join(close)}? " if close else ""
     if name.lower() == "mnist":
         guess = "for MNIST pass the folder that holds its four IDX files. "
-    known = f"There are {', '.join(KNOWN)}; otherwise pass a folder of IDX files, an .npz or a .csv file"
+    if name == TOPICS:
+        guess = "it is a text without labels, see zahlen.data.text. "
+    known = f"There are {', '.join(KNOWN)}; otherwise pass a folder of IDX files, an .npz, .csv or .ts file"
     return f"no data set is named {name!r}; {guess}{known}"

@@ -16,6 +16,7 @@ from zahlen.machine import DataError, IntArray, Levels
 from .dataset import Dataset, Split
 from .exact import DECIMAL, INTEGER, LONGEST, positive
 from .grid import on_grid
+from .sequences import pad, starts
 from .split import divide
 
 DELIMITERS = ",;\t|"
@@ -28,12 +29,15 @@ class _Row:
     cells: list[str]
 
 
-def read(path: Path, label: str | None, step: object, test: object, seed: int) -> Dataset:
+def read(path: Path, label: str | None, step: object, test: object, seed: int, sequence: str | None = None) -> Dataset:
     r"""Read a table.
 
     Every column but `label` is a feature, in the order of the file. Cells are integers; with a `step`, decimals too,
     and each value v becomes the integer v / step, rounded half to even in exact arithmetic. The alphabet is what the
     values span. Labels are integers or names; the classes are sorted, by number where all labels are integers.
+
+    With `sequence`, each row is one step: rows next to each other with the same cell in this column are one sample
+    (time, features), and have one label.
 
     Examples
     --------
@@ -50,12 +54,16 @@ def read(path: Path, label: str | None, step: object, test: object, seed: int) -
     grid = None if step is None else positive(step, "step")
     header, rows = _open(path)
     column = _label_column(path, header, label)
-    x, rounding = _features(path, header, [k for k in range(len(header)) if k != column], rows, grid)
+    others = [k for k in range(len(header)) if k != column]
+    if sequence is not None:
+        others.remove(_sequence_column(path, header, column, sequence))
+    x, rounding = _features(path, header, others, rows, grid)
     y, classes = _labels(path, header[column], [(row.line, row.cells[column]) for row in rows])
     try:
-        train, rest = divide(Split(x, y), classes, test, seed)
-        features = tuple(name for k, name in enumerate(header) if k != column)
+        whole = Split(x, y) if sequence is None else _sequences(x, y, rows, header, sequence, column)
+        train, rest = divide(whole, classes, test, seed)
         alphabet = Levels(int(x.min()), int(x.max()))
+        features = tuple(header[k] for k in others)
         return Dataset(path.stem, train, rest, alphabet, classes, grid or Fraction(1), rounding, features)
     except DataError as refused:
         raise DataError(f"{path}: {refused}") from None
@@ -128,6 +136,33 @@ def _label_column(path: Path, header: Sequence[str], label: str | None) -> int:
     if len(header) < 2:
         raise DataError(f"{path}: no column beside the labels {label!r}")
     return header.index(label)
+
+
+def _sequence_column(path: Path, header: Sequence[str], label: int, sequence: str) -> int:
+    if sequence not in header:
+        raise DataError(f"{path}: no column {sequence!r} for sequence=; the columns are {', '.join(header)}")
+    if sequence == header[label]:
+        raise DataError(f"{path}: column {sequence!r} cannot both name the sequences and label them")
+    if len(header) < 3:
+        raise DataError(f"{path}: no column beside the labels {header[label]!r} and the sequences {sequence!r}")
+    return header.index(sequence)
+
+
+def _sequences(
+    x: IntArray, y: IntArray, rows: Sequence[_Row], header: Sequence[str], sequence: str, label: int
+) -> Split:
+    """Rows as steps of the sequences that a column names."""
+    ids = [row.cells[header.index(sequence)] for row in rows]
+    first = starts(ids, [row.line for row in rows], sequence)
+    for begin, end in zip(first, [*first[1:], len(rows)]):
+        for row in rows[begin:end]:
+            if row.cells[label] != rows[begin].cells[label]:
+                raise DataError(
+                    f"line {row.line}, column {header[label]!r}: {row.cells[label]!r} within sequence {ids[begin]!r}, "
+                    f"which is {rows[begin].cells[label]!r} at line {rows[begin].line}; a sequence has one label"
+                )
+    steps, lengths = pad(np.split(x, first[1:]))
+    return Split(steps, y[first], lengths)
 
 
 # ---------------------------------------------------------------------------------------------------- cells
