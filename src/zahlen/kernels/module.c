@@ -1,11 +1,15 @@
 // The extension module zahlen.kernels._native: checks buffers, lets other threads run, calls the kernels.
 
+#ifndef Py_LIMITED_API
 #define Py_LIMITED_API 0x030B0000
+#endif
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <string.h>
 
-#include "recurrent.h"
+#include "dispatch.h"
+
+static const Recurrent *recurrent;  // of the variant in use
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Plans: what a cell is made of, read from one array of int32 and checked once.
@@ -195,7 +199,7 @@ static int begin(Call *call, PyObject *args, int kind, const Shape *shapes, int 
         if (!begin(&call, args, kind_, shapes, (int)(sizeof shapes / sizeof *shapes))) {                               \
             return NULL;                                                                                               \
         }                                                                                                              \
-        Py_BEGIN_ALLOW_THREADS function(__VA_ARGS__);                                                                  \
+        Py_BEGIN_ALLOW_THREADS recurrent->function(__VA_ARGS__);                                                                  \
         Py_END_ALLOW_THREADS release(&call);                                                                           \
         Py_RETURN_NONE;                                                                                                \
     }
@@ -217,7 +221,39 @@ CELL(gru_backward, GRU, LIST(IN(1), IN(3), IN(1), KEPT(3, 0), OUT(1), OUT(3), OU
 CELL(rnn_forward, RNN, LIST(IN(1), OUT(1)), &call.plan->rnn, call.rows, call.units, AT(0), AT(1))
 CELL(rnn_backward, RNN, LIST(IN(1), IN(1), OUT(1), SLOPES), AT(3), call.rows, call.units, AT(0), AT(1), AT(2))
 
+// ---------------------------------------------------------------------------------------------------------------------
+// Variants.
+
+static PyObject *variants_(PyObject *self, PyObject *none) {
+    (void)self, (void)none;
+    PyObject *list = PyList_New(0);
+    for (int k = 0; list != NULL && variant_name(k) != NULL; k++) {
+        PyObject *name = PyUnicode_FromString(variant_name(k));
+        if (name == NULL || PyList_Append(list, name) != 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(name);
+    }
+    return list;
+}
+
+static PyObject *choose(PyObject *self, PyObject *args) {
+    (void)self;
+    const char *name;
+    if (!PyArg_ParseTuple(args, "s", &name)) {
+        return NULL;
+    }
+    const Recurrent *found = variant_recurrent(name);
+    if (found == NULL) {
+        return PyErr_Format(PyExc_ValueError, "no kernels named %s run on this processor", name);
+    }
+    recurrent = found;
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
+    {"variants", variants_, METH_NOARGS, "variants(): names of the kernels that run here, the fastest last."},
+    {"choose", choose, METH_VARARGS, "choose(name): use these kernels from now on."},
     {"plan", make_plan, METH_VARARGS, "plan(kind, numbers): a cell's staircases and constants, checked."},
     {"lstm_forward", lstm_forward_, METH_VARARGS, "lstm_forward(plan, units, z, c, h_next, c_next, kept)"},
     {"lstm_backward", lstm_backward_, METH_VARARGS, "lstm_backward(plan, units, dh, c, kept, dc, dz, slopes)"},
@@ -231,5 +267,8 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_native", "Compiled kernels.", -1, methods, 0, 0, 0, 0};
 
 PyMODINIT_FUNC PyInit__native(void) {
+    for (int k = 0; variant_name(k) != NULL; k++) {
+        recurrent = variant_recurrent(variant_name(k));
+    }
     return PyModule_Create(&module);
 }

@@ -5,11 +5,15 @@
 
 #include "recurrent.h"
 
-// GCC makes one version of a function for each of these processors and chooses when the library is loaded.
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
-#define VERSIONS __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
+// Compiled once for each kind of processor; dispatch.c chooses when the module is loaded.
+#define JOINED(name, variant) name##_##variant
+#define EXPANDED(name, variant) JOINED(name, variant)
+#define IN_VARIANT(name) EXPANDED(name, VARIANT)
+
+#if defined(__GNUC__)
+#define INLINE static inline __attribute__((always_inline))
 #else
-#define VERSIONS
+#define INLINE static inline
 #endif
 
 #define ROWS _Pragma("omp parallel for schedule(static) if (rows >= 16)")
@@ -18,28 +22,28 @@
 // ---------------------------------------------------------------------------------------------------------------------
 // A staircase: buckets of 2^shift integers, each with at most one threshold inside, so one comparison finds the level.
 
-static inline int32_t level(const Stairs *s, int32_t z) {
+INLINE int32_t level(const Stairs *s, int32_t z) {
     z = z < s->lo ? s->lo : z > s->hi ? s->hi : z;
     const int32_t k = s->base[(z - s->lo) >> s->shift];
     return k + (z >= s->thresholds[k]);
 }
 
-static inline int32_t value(const Stairs *s, int32_t z) {
+INLINE int32_t value(const Stairs *s, int32_t z) {
     return s->values[level(s, z)];
 }
 
-static inline float bounded(float x, float least, float most) {
+INLINE float bounded(float x, float least, float most) {
     return x < least ? least : x > most ? most : x;
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // LSTM: z (rows, 4 units) in the order i, f, g, o; kept (rows, 5 units) is i, f, g, o, t.
 
-static inline int32_t lstm_cell(const Lstm *p, int32_t i, int32_t f, int32_t g, int32_t c) {
+INLINE int32_t lstm_cell(const Lstm *p, int32_t i, int32_t f, int32_t g, int32_t c) {
     return (f * c * p->old_factor + i * g * p->new_factor + p->half) >> p->shift;
 }
 
-VERSIONS static void lstm_forward_row(const Lstm *p, const float *z, const float *c, float *h_next, float *c_next,
+static void lstm_forward_row(const Lstm *p, const float *z, const float *c, float *h_next, float *c_next,
                                       int16_t *kept, int64_t n) {
     const Stairs gate = p->gate, candidate = p->candidate, squash = p->squash, output = p->output;
     const int32_t limit = p->limit;
@@ -62,7 +66,7 @@ VERSIONS static void lstm_forward_row(const Lstm *p, const float *z, const float
     }
 }
 
-void lstm_forward(const Lstm *p, int64_t rows, int64_t n, const float *z, const float *c, float *h_next, float *c_next,
+static void lstm_forward(const Lstm *p, int64_t rows, int64_t n, const float *z, const float *c, float *h_next, float *c_next,
                   int16_t *kept) {
     ROWS
     for (int64_t r = 0; r < rows; r++) {
@@ -70,7 +74,7 @@ void lstm_forward(const Lstm *p, int64_t rows, int64_t n, const float *z, const 
     }
 }
 
-VERSIONS static void lstm_backward_row(const Lstm *p, const Slopes *q, const float *dh, const float *c,
+static void lstm_backward_row(const Lstm *p, const Slopes *q, const float *dh, const float *c,
                                        const int16_t *kept, float *dc, float *dz, int64_t n) {
     const int32_t limit = p->limit;
     LANES
@@ -93,7 +97,7 @@ VERSIONS static void lstm_backward_row(const Lstm *p, const Slopes *q, const flo
     }
 }
 
-void lstm_backward(const Lstm *p, const Slopes *q, int64_t rows, int64_t n, const float *dh, const float *c,
+static void lstm_backward(const Lstm *p, const Slopes *q, int64_t rows, int64_t n, const float *dh, const float *c,
                    const int16_t *kept, float *dc, float *dz) {
     ROWS
     for (int64_t r = 0; r < rows; r++) {
@@ -104,7 +108,7 @@ void lstm_backward(const Lstm *p, const Slopes *q, int64_t rows, int64_t n, cons
 // ---------------------------------------------------------------------------------------------------------------------
 // GRU: x and y (rows, 3 units), the input's and the state's share, in the order r, u, n; kept (rows, 3 units) likewise.
 
-VERSIONS static void gru_forward_row(const Gru *p, const float *x, const float *y, const float *c, float *h_next,
+static void gru_forward_row(const Gru *p, const float *x, const float *y, const float *c, float *h_next,
                                      float *c_next, int16_t *kept, int64_t n) {
     const Stairs gate = p->gate, candidate = p->candidate, output = p->output;
     for (int64_t j = 0; j < n; j++) {
@@ -121,7 +125,7 @@ VERSIONS static void gru_forward_row(const Gru *p, const float *x, const float *
     }
 }
 
-void gru_forward(const Gru *p, int64_t rows, int64_t n, const float *x, const float *y, const float *c, float *h_next,
+static void gru_forward(const Gru *p, int64_t rows, int64_t n, const float *x, const float *y, const float *c, float *h_next,
                  float *c_next, int16_t *kept) {
     ROWS
     for (int64_t r = 0; r < rows; r++) {
@@ -129,7 +133,7 @@ void gru_forward(const Gru *p, int64_t rows, int64_t n, const float *x, const fl
     }
 }
 
-VERSIONS static void gru_backward_row(const Slopes *q, const float *dh, const float *y, const float *c,
+static void gru_backward_row(const Slopes *q, const float *dh, const float *y, const float *c,
                                       const int16_t *kept, float *dc, float *dx, float *dy, int64_t n) {
     LANES
     for (int64_t j = 0; j < n; j++) {
@@ -150,7 +154,7 @@ VERSIONS static void gru_backward_row(const Slopes *q, const float *dh, const fl
     }
 }
 
-void gru_backward(const Slopes *q, int64_t rows, int64_t n, const float *dh, const float *y, const float *c,
+static void gru_backward(const Slopes *q, int64_t rows, int64_t n, const float *dh, const float *y, const float *c,
                   const int16_t *kept, float *dc, float *dx, float *dy) {
     ROWS
     for (int64_t r = 0; r < rows; r++) {
@@ -162,7 +166,7 @@ void gru_backward(const Slopes *q, int64_t rows, int64_t n, const float *dh, con
 // ---------------------------------------------------------------------------------------------------------------------
 // RNN: z (rows, units).
 
-VERSIONS static void rnn_forward_row(const Stairs *stairs, const float *z, float *h_next, int64_t n) {
+static void rnn_forward_row(const Stairs *stairs, const float *z, float *h_next, int64_t n) {
     const Stairs s = *stairs;
     LANES
     for (int64_t j = 0; j < n; j++) {
@@ -170,14 +174,14 @@ VERSIONS static void rnn_forward_row(const Stairs *stairs, const float *z, float
     }
 }
 
-void rnn_forward(const Stairs *stairs, int64_t rows, int64_t n, const float *z, float *h_next) {
+static void rnn_forward(const Stairs *stairs, int64_t rows, int64_t n, const float *z, float *h_next) {
     ROWS
     for (int64_t r = 0; r < rows; r++) {
         rnn_forward_row(stairs, z + n * r, h_next + n * r, n);
     }
 }
 
-VERSIONS static void rnn_backward_row(const Slopes *q, const float *dh, const float *h_next, float *dz, int64_t n) {
+static void rnn_backward_row(const Slopes *q, const float *dh, const float *h_next, float *dz, int64_t n) {
     LANES
     for (int64_t j = 0; j < n; j++) {
         const float t = bounded(h_next[j] * q->grain, -q->squash, q->squash);
@@ -185,9 +189,12 @@ VERSIONS static void rnn_backward_row(const Slopes *q, const float *dh, const fl
     }
 }
 
-void rnn_backward(const Slopes *q, int64_t rows, int64_t n, const float *dh, const float *h_next, float *dz) {
+static void rnn_backward(const Slopes *q, int64_t rows, int64_t n, const float *dh, const float *h_next, float *dz) {
     ROWS
     for (int64_t r = 0; r < rows; r++) {
         rnn_backward_row(q, dh + n * r, h_next + n * r, dz + n * r, n);
     }
 }
+
+const Recurrent IN_VARIANT(recurrent) = {lstm_forward, lstm_backward, gru_forward,
+                                         gru_backward, rnn_forward,   rnn_backward};

@@ -29,15 +29,20 @@ typedef struct {
     float gate_least, gate_most, candidate, squash;
 } Slopes;
 
-void lstm_forward(const Lstm *p, int64_t rows, int64_t n, const float *z, const float *c, float *h_next, float *c_next,
-                  int16_t *kept);
-void lstm_backward(const Lstm *p, const Slopes *q, int64_t rows, int64_t n, const float *dh, const float *c,
-                   const int16_t *kept, float *dc, float *dz);
-void gru_forward(const Gru *p, int64_t rows, int64_t n, const float *x, const float *y, const float *c, float *h_next,
-                 float *c_next, int16_t *kept);
-void gru_backward(const Slopes *q, int64_t rows, int64_t n, const float *dh, const float *y, const float *c,
-                  const int16_t *kept, float *dc, float *dx, float *dy);
-void rnn_forward(const Stairs *stairs, int64_t rows, int64_t n, const float *z, float *h_next);
-void rnn_backward(const Slopes *q, int64_t rows, int64_t n, const float *dh, const float *h_next, float *dz);
+// The kernels of one kind of processor.
+typedef struct {
+    void (*lstm_forward)(const Lstm *p, int64_t rows, int64_t n, const float *z, const float *c, float *h_next,
+                         float *c_next, int16_t *kept);
+    void (*lstm_backward)(const Lstm *p, const Slopes *q, int64_t rows, int64_t n, const float *dh, const float *c,
+                          const int16_t *kept, float *dc, float *dz);
+    void (*gru_forward)(const Gru *p, int64_t rows, int64_t n, const float *x, const float *y, const float *c,
+                        float *h_next, float *c_next, int16_t *kept);
+    void (*gru_backward)(const Slopes *q, int64_t rows, int64_t n, const float *dh, const float *y, const float *c,
+                         const int16_t *kept, float *dc, float *dx, float *dy);
+    void (*rnn_forward)(const Stairs *stairs, int64_t rows, int64_t n, const float *z, float *h_next);
+    void (*rnn_backward)(const Slopes *q, int64_t rows, int64_t n, const float *dh, const float *h_next, float *dz);
+} Recurrent;
+
+extern const Recurrent recurrent_portable, recurrent_avx2, recurrent_avx512;
 
 #endif

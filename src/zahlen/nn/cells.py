@@ -53,7 +53,7 @@ class Stairs:
     def index(self, z: Tensor) -> Tensor:
         """Which level is reached: int64, of the shape of z."""
         edges = torch.as_tensor(self.thresholds, dtype=z.dtype, device=z.device)
-        return torch.bucketize(z, edges, right=True)
+        return torch.bucketize(z.contiguous(), edges, right=True)
 
     def __call__(self, z: Tensor) -> Tensor:
         """The values reached, float32 of the shape of z."""
