@@ -86,16 +86,16 @@ def test_resume_refuses_another_training(trained: Path, tmp_path: Path, capsys: 
 
 
 def test_interrupt_keeps_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from zahlen.nn import training
+    from zahlen.nn import run
 
-    epoch = training._Run.epoch
+    epoch = run.Run.epoch
 
     def interrupted(self: Any, report: Any) -> None:
         if len(self.history.epochs) == 1:
             raise KeyboardInterrupt
         epoch(self, report)
 
-    monkeypatch.setattr(training._Run, "epoch", interrupted)
+    monkeypatch.setattr(run.Run, "epoch", interrupted)
     assert call("train", *SMALL, "-o", tmp_path / "out") == 130
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["interrupted"] is True
     monkeypatch.undo()

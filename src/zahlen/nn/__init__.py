@@ -17,9 +17,11 @@ from .linear import Conv1d, Conv2d, Embedding, Linear
 from .models import Recipe
 from .norm import BatchNorm
 from .recurrent import GRU, LSTM, RNN
+from .run import Epoch, History, read_checkpoint
 from .shape import Flatten, Input, MaxPool2d, Reshape, Standardise, SumPool2d
 from .spec import Layer, Spec
-from .training import Epoch, History, evaluate, fit, outputs, read_checkpoint
+from .streams import fit_stream, stream_loss
+from .training import evaluate, fit, outputs
 
 __all__ = [
     "GRU",
@@ -53,6 +55,8 @@ __all__ = [
     "TanhD",
     "evaluate",
     "fit",
+    "fit_stream",
     "outputs",
     "read_checkpoint",
+    "stream_loss",
 ]

@@ -179,7 +179,15 @@ class Cell(ABC):
     def slopes(self) -> Any:
         """float32 (7,): what turns integers into the real values that gradients are about."""
         gate, candidate = gate_edge(self.gate_levels), tanh_edge(self.gate_levels)
-        values = [self.levels - 1, 1 / self.unit, 1 / self.state_unit, gate, 1 - gate, candidate, tanh_edge(self.levels)]
+        values = [
+            self.levels - 1,
+            1 / self.unit,
+            1 / self.state_unit,
+            gate,
+            1 - gate,
+            candidate,
+            tanh_edge(self.levels),
+        ]
         return np.array(values, dtype=np.float32)
 
     # ------------------------------------------------------------------------------------------------ one step
@@ -424,7 +432,9 @@ class GRUCell(Cell):
         r, u = self.gate(zr + yr), self.gate(zu + yu)
         reset = (r.to(torch.int64) * yn.to(torch.int64) + 128) >> 8
         n = self.candidate(zn.to(torch.int64) + reset)
-        c_next.copy_((u.to(torch.int64) * c.to(torch.int64) + (GATE - u).to(torch.int64) * n.to(torch.int64) + 128) >> 8)
+        c_next.copy_(
+            (u.to(torch.int64) * c.to(torch.int64) + (GATE - u).to(torch.int64) * n.to(torch.int64) + 128) >> 8
+        )
         kept.copy_(torch.cat([r, u, n], dim=-1))
         h_next.copy_(self.output(c_next))
 
@@ -543,7 +553,7 @@ def _byte_products(builder: Builder, level: Wire, y: Wire, values: IntArray) -> 
     """``values[level] * y`` without a multiplication: y is taken apart into bytes, the top one signed."""
     total, place = None, 0
     while True:
-        last = -128 <= y.range.hull()[0] and y.range.hull()[1] <= 127
+        last = y.range.hull()[0] >= -128 and y.range.hull()[1] <= 127
         high = None if last else builder.shift(y, 8)
         byte = y if high is None else builder.sub(y, builder.shift(high, -8))
         alphabet = byte.alphabet if last else Levels(0, 255)

@@ -124,7 +124,9 @@ class Sequential(torch.nn.Sequential, Layer):
         walked = [layer for container in self.modules() for layer, _ in getattr(container, "_given", ())]
         for layer in self._recurrent:
             if sum(other is layer for other in walked) > 1:
-                raise layer.fail("stands at two places of one network, which would share one state; make a second layer")
+                raise layer.fail(
+                    "stands at two places of one network, which would share one state; make a second layer"
+                )
 
     def _binding(self) -> list[Any]:
         return [(module, getattr(module, "spec", None)) for module in self.modules()]

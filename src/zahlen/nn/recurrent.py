@@ -215,9 +215,7 @@ class Recurrent(Layer):
     def _emit_layer(self, builder: Builder, x: Wire, k: int, name: str) -> Wire:
         shape, cell, n = (self.hidden_size,), self.cell, self.hidden_size
         held = {"h": Levels.odd(self.levels), "c": Levels(-cell.limit, cell.limit)}
-        registers = {
-            key: builder.register(f"{name}_{key}", shape, held[key], cell.initial[key]) for key in cell.state
-        }
+        registers = {key: builder.register(f"{name}_{key}", shape, held[key], cell.initial[key]) for key in cell.state}
         h = registers.get("h")
         if h is None:
             stairs = cell.output  # type: ignore[attr-defined]
@@ -358,9 +356,7 @@ class FloatRecurrent(torch.nn.Module):
         else:
             y, last = self.cells(x, state)
         parts = last if isinstance(last, tuple) else (last,)
-        self.leaving = {
-            f"{name}_{key}": part[k] for key, part in zip("hc", parts) for k, name in enumerate(self.names)
-        }
+        self.leaving = {f"{name}_{key}": part[k] for key, part in zip("hc", parts) for k, name in enumerate(self.names)}
         return y.reshape(-1, self.cells.hidden_size)
 
     def _state(self, x: Tensor) -> Any:

@@ -1,59 +1,23 @@
-"""The training loop: Adam with a decaying rate, validation, checkpoints, and seeds that reproduce a hash."""
+"""Training on samples in memory, and measuring on them."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
-import pickle
-import time
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..machine import FileError, InputError, LayerError, replacing
+from ..machine import InputError
 from .containers import evaluating
+from .run import History, Part, Run
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-
-
-@dataclass
-class Epoch:
-    """What one pass over the training data gave; accuracies are shares of 1, nan where targets are no classes."""
-
-    loss: float
-    accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-    seconds: float
-
-
-@dataclass
-class History:
-    """The course of a training.
-
-    Attributes
-    ----------
-    epochs : list of Epoch
-    best : int
-        Index of the epoch whose weights the model has now.
-    interrupted : bool
-        Whether Ctrl-C ended it early.
-    """
-
-    epochs: list[Epoch] = field(default_factory=list)
-    best: int = -1
-    interrupted: bool = False
 
 
 def fit(
@@ -69,6 +33,8 @@ def fit(
     loss: Loss = F.cross_entropy,
     checkpoint: str | Path | None = None,
     resume: bool = False,
+    lengths: Any = None,
+    clip: float | None = None,
     progress: bool = True,
     name: str = "training",
     remarks: dict[str, Any] | None = None,
@@ -83,13 +49,16 @@ def fit(
     model : torch.nn.Module
         From integer batches (batch, *shape) to outputs; those of a `Sequential` are divided by its `unit`.
     x : integer array (n, *shape)
+        For a recurrent network (n, time, *shape).
     y : array (n,) of classes, or whatever `loss` takes as its second argument
+        For a recurrent network (n,) is compared with the output at the last step of each sequence, and
+        (n, time, ..) with the outputs at all steps.
     epochs, batch_size : int
     lr : float
         First rate of Adam; it falls to zero along a cosine.
     seed : int
         Of the order of the samples and the choice of the validation samples. Seed PyTorch before you make the model.
-    validation : float or (x, y)
+    validation : float, (x, y) or (x, y, lengths)
         Share of the samples held back, or other samples. The epoch of the best accuracy (then loss) on them wins; with
         0 the last epoch does.
     loss : callable
@@ -98,6 +67,10 @@ def fit(
         Written after every epoch, whole or not at all.
     resume : bool
         Go on from `checkpoint` if it exists.
+    lengths : integer array (n,), optional
+        For a recurrent network: how many steps of each sequence are there; what follows is padding.
+    clip : float, optional
+        Largest norm of a gradient; what is larger is scaled down. 1 is usual for recurrent networks.
     progress : bool
         Show a bar with loss and accuracy.
     name : str
@@ -131,200 +104,117 @@ def fit(
     >>> len(history.epochs)
     2
     """
-    samples = _pair(x, y, "fit")
-    epochs, batch_size = _whole(epochs, "epochs"), _whole(batch_size, "batch_size")
-    seed = _whole(seed, "seed", 0)
-    if isinstance(lr, bool) or not isinstance(lr, (int, float, np.integer, np.floating)) or not 0 <= lr < math.inf:
-        raise InputError(f"fit: lr is a finite number from 0 on, got {lr!r}")
-    if not any(p.requires_grad for p in model.parameters()):
-        raise LayerError("fit: the model has no parameter to train")
-    generator = torch.Generator().manual_seed(seed)
-    train, held = _split(samples, validation, generator)
-    for x, y in (train, held or train):
-        _check_targets(model, x, y, loss)
-    run = _Run(model, train, held, loss, batch_size, epochs, float(lr), seed, generator)
-    path = None if checkpoint is None else Path(checkpoint)
-    if path is not None:
-        run.prepare(path, remarks or {})
-    if resume and path is not None and path.exists():
-        run.restore(path)
-    with _bar(progress, name, epochs * run.steps, len(run.history.epochs) * run.steps) as report:
-        try:
-            for _ in range(len(run.history.epochs), epochs):
-                run.epoch(report)
-                if path is not None:
-                    run.save(path)
-        except KeyboardInterrupt:
-            run.history.interrupted = True
-        finally:
-            run.finish()
-    return run.history
+    settings = {"batch_size": whole(batch_size, "batch_size"), "epochs": whole(epochs, "epochs")}
+    settings["seed"] = whole(seed, "seed", 0)
+    samples = _samples(model, x, y, lengths, "fit")
+    generator = torch.Generator().manual_seed(settings["seed"])
+    train, held = _split(model, samples, validation, generator)
+    for part in (train, held or train):
+        _check_targets(model, part, loss)
+    source = _Batches(train, held, settings["batch_size"], loss, generator)
+    steps = settings["epochs"] * source.steps
+    run = Run(model, source, generator, steps=steps, lr=_number(lr), clip=clip, settings=settings)
+    return run.go(checkpoint, resume=resume, progress=progress, name=name, remarks=remarks)
 
 
-class _Run:
-    """The state of a training: all that a checkpoint holds."""
+def _number(value: Any) -> Any:
+    return float(value) if isinstance(value, (np.integer, np.floating)) else value
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs with their targets, and of sequences the lengths."""
+
+    x: Tensor
+    y: Tensor
+    lengths: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, rows: Any) -> Samples:
+        """Some of them; sequences are cut where the longest of them ends."""
+        if self.lengths is None:
+            return Samples(self.x[rows], self.y[rows])
+        lengths = self.lengths[rows]
+        longest = int(lengths.max())
+        y = self.y[rows]
+        return Samples(self.x[rows][:, :longest], y if y.ndim == 1 else y[:, :longest], lengths)
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that there is."""
+        return (self.x, self.y) if self.lengths is None else (self.x, self.y, self.lengths)
+
+
+class _Batches:
+    """Samples in a new order each epoch."""
 
     def __init__(
-        self,
-        model: torch.nn.Module,
-        train: tuple[Tensor, Tensor],
-        held: tuple[Tensor, Tensor] | None,
-        loss: Loss,
-        batch_size: int,
-        epochs: int,
-        lr: float,
-        seed: int,
-        generator: torch.Generator,
+        self, train: Samples, held: Samples | None, batch_size: int, loss: Loss, generator: torch.Generator
     ) -> None:
-        self.model, self.train, self.held, self.loss = model, train, held, loss
-        self.batch_size, self.lr, self.generator = batch_size, lr, generator
-        self.steps = len(_batches(torch.arange(len(train[0])), batch_size))
-        self.total = epochs * self.steps
-        self.optimiser = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
-        self.history = History()
-        self.best: dict[str, Tensor] = {}
-        self.remarks: dict[str, Any] = {}
-        self.settings: dict[str, Any] = {"batch_size": batch_size, "epochs": epochs, "lr": lr, "seed": seed}
+        self.train, self.held, self.batch_size, self.loss, self.generator = train, held, batch_size, loss, generator
+        self.steps = len(_batches(torch.arange(len(train)), batch_size))
 
-    def prepare(self, path: Path, remarks: dict[str, Any]) -> None:
-        """See to it that the first checkpoint can be written, and read again, before an epoch is spent on it."""
-        if not path.parent.is_dir():
-            raise FileError(f"{path}: there is no directory {path.parent}")
-        buffer = io.BytesIO()
-        torch.save(remarks, buffer)
-        try:
-            torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
-        except pickle.UnpicklingError:
-            raise InputError("fit: remarks are plain Python values: numbers, strings, lists, dicts") from None
-        self.remarks = remarks
-        self.settings |= {"network": repr(self.model), "data": _checksum((*self.train, *(self.held or ())))}
+    def parts(self, model: torch.nn.Module, epoch: int) -> Generator[Part, None, None]:
+        order = torch.randperm(len(self.train), generator=self.generator)
+        for rows in _batches(order, self.batch_size):
+            yield (*_measure(model, self.train[rows], self.loss), len(rows))
 
-    def epoch(self, report: Callable[[float, float], None]) -> None:
-        """One pass over the training samples in a new order, then over the validation samples."""
-        start = time.perf_counter()
-        self.model.train()
-        order = torch.randperm(len(self.train[0]), generator=self.generator)
-        total, right, done = 0.0, 0.0, 0
-        for step, rows in enumerate(_batches(order, self.batch_size)):
-            self._set_rate(len(self.history.epochs) * self.steps + step)
-            value, hits = _measure(self.model, self.train[0][rows], self.train[1][rows], self.loss)
-            if not math.isfinite(float(value.detach())):
-                raise LayerError("the loss is no longer finite; take a smaller lr")
-            self.optimiser.zero_grad()
-            value.backward()  # type: ignore[no-untyped-call]
-            self.optimiser.step()
-            total += float(value.detach()) * len(rows)
-            right += hits
-            done += len(rows)
-            report(total / done, right / done)
-        held = (math.nan, math.nan) if self.held is None else evaluate(self.model, *self.held, loss=self.loss)
-        n = len(order)
-        self.history.epochs.append(Epoch(total / n, right / n, *held, time.perf_counter() - start))
-        if self._is_best():
-            self.history.best = len(self.history.epochs) - 1
-            self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+    def validation(self, model: torch.nn.Module) -> tuple[float, float]:
+        return (math.nan, math.nan) if self.held is None else _evaluate(model, self.held, self.loss, 1000)
 
-    def _set_rate(self, step: int) -> None:
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.lr * (1 + math.cos(math.pi * step / self.total)) / 2
+    def tensors(self) -> Iterable[Tensor]:
+        return (*self.train.tensors(), *(self.held.tensors() if self.held is not None else ()))
 
-    def _is_best(self) -> bool:
-        if self.held is None or self.history.best < 0:
-            return True
-
-        def rank(epoch: Epoch) -> tuple[float, float]:
-            accuracy = epoch.validation_accuracy
-            return (0.0 if math.isnan(accuracy) else accuracy, -epoch.validation_loss)
-
-        return rank(self.history.epochs[-1]) >= rank(self.history.epochs[self.history.best])
-
-    def finish(self) -> None:
-        """Put the best weights back."""
-        if self.best:
-            self.model.load_state_dict(self.best)
-        self.model.eval()
-
-    def save(self, path: Path) -> None:
-        """Write a checkpoint, whole or not at all."""
-        content = {
-            "settings": self.settings,
-            "model": self.model.state_dict(),
-            "best": self.best,
-            "optimiser": self.optimiser.state_dict(),
-            "generator": self.generator.get_state(),
-            "torch_generator": torch.get_rng_state(),
-            "history": asdict(self.history),
-            "remarks": self.remarks,
-        }
-        buffer = io.BytesIO()
-        torch.save(content, buffer)
-        with replacing(path) as file:
-            file.write(buffer.getvalue())
-
-    def restore(self, path: Path) -> None:
-        """Take everything from a checkpoint."""
-        content = read_checkpoint(path)
-        theirs, ours = content["settings"], self.settings
-        if theirs != ours:
-            other = ", ".join(name for name in ours if not isinstance(theirs, dict) or theirs.get(name) != ours[name])
-            raise FileError(f"{path}: a checkpoint of another training ({other}); take another path, or do not resume")
-        before = {name: value.clone() for name, value in self.model.state_dict().items()}
-        try:
-            record = content["history"]
-            self.history = History([Epoch(**epoch) for epoch in record["epochs"]], record["best"])
-            self.generator.set_state(content["generator"])
-            self.optimiser.load_state_dict(content["optimiser"])
-            self.best = content["best"]
-            for state in (self.best, content["model"]):
-                self.model.load_state_dict(state)
-            torch.set_rng_state(content["torch_generator"])
-        except Exception as error:  # whatever a damaged content makes of it
-            self.model.load_state_dict(before)
-            raise FileError(f"{path}: not a checkpoint of this network: {error}") from None
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint; no code in it is executed.
-
-    Raises
-    ------
-    FileError
-        If it is none.
-    """
-    try:
-        with zipfile.ZipFile(path) as file:
-            damaged = file.testzip()  # torch.load looks at no checksum
-        if damaged is not None:
-            raise ValueError(f"{damaged} is damaged")
-        content = torch.load(path, weights_only=True)
-    except Exception as error:  # torch.load raises whatever its parts raise
-        raise FileError(f"{path}: not a checkpoint: {error}") from None
-    parts = {"settings", "model", "best", "optimiser", "generator", "torch_generator", "history", "remarks"}
-    if not isinstance(content, dict) or set(content) != parts:
-        raise FileError(f"{path}: not a checkpoint of zahlen")
-    return content
+    def course(self, loss: float, accuracy: float) -> str:
+        return f"loss {loss:.4f}  accuracy {accuracy:.4f}"
 
 
 def outputs(model: torch.nn.Module, x: Tensor) -> Tensor:
     """The model's outputs in the float twin's units."""
-    return _scaled(model, model(x))
+    return scaled(model, model(x))
 
 
-def _scaled(model: torch.nn.Module, output: Tensor) -> Tensor:
+def scaled(model: torch.nn.Module, output: Tensor) -> Tensor:
+    """Integers of a network in the float twin's units."""
     unit = getattr(model, "unit", 1)
     return (output if unit == 1 else output / float(unit)).to(torch.get_default_dtype())
 
 
-def _device(model: torch.nn.Module, x: Tensor) -> torch.device:
+def device_of(model: torch.nn.Module, x: Tensor) -> torch.device:
+    """Where the network's parameters are."""
     return next((p.device for p in model.parameters()), x.device)
 
 
-def _check_targets(model: torch.nn.Module, x: Tensor, y: Tensor, loss: Loss) -> None:
+def _recurrent(model: torch.nn.Module) -> bool:
+    return bool(getattr(model, "recurrent", False))
+
+
+def _compared(model: torch.nn.Module, samples: Samples, output: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """What the loss compares: of a recurrent network the last step's output, or all steps in one axis."""
+    if not _recurrent(model):
+        return output, y
+    if y.ndim > 1:
+        return output.flatten(0, 1), y.flatten(0, 1)
+    if samples.lengths is None:
+        return output[:, -1], y
+    return output[torch.arange(len(y), device=output.device), samples.lengths.to(output.device) - 1], y
+
+
+def _check_targets(model: torch.nn.Module, samples: Samples, loss: Loss) -> None:
     """An `InputError` if the cross-entropy cannot compare the model's outputs with all of the targets."""
     if loss is not F.cross_entropy:
         return
     with evaluating(model):
-        shape = model(x[:1].to(_device(model, x))).shape[1:]
+        first = Samples(samples.x[:1], samples.y[:1], None if samples.lengths is None else samples.lengths[:1])
+        if _recurrent(model) and samples.y.ndim > 1 and samples.y.shape[1] != samples.x.shape[1]:
+            raise InputError(
+                f"targets have {samples.y.shape[1]} steps, sequences {samples.x.shape[1]}; give one class for each "
+                "sequence, or one for each step"
+            )
+        output = model(first.x.to(device_of(model, first.x)))
+        shape = _compared(model, first, output, first.y.to(output.device))[0].shape[1:]
+    y = samples.y.flatten(0, 1) if _recurrent(model) and samples.y.ndim > 1 else samples.y
     classes = shape[0] if shape else 0
     if y.is_floating_point() and y.shape[1:] == shape:
         return  # a probability for each class
@@ -342,27 +232,31 @@ def _check_targets(model: torch.nn.Module, x: Tensor, y: Tensor, loss: Loss) -> 
         )
 
 
-def _measure(model: torch.nn.Module, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, float]:
+def _measure(model: torch.nn.Module, samples: Samples, loss: Loss) -> tuple[Tensor, float]:
     """The loss of a batch, and how many classes are named right (nan where targets are no classes)."""
-    device = _device(model, x)
-    output, y = model(x.to(device)), y.to(device)
-    return loss(_scaled(model, output), y), _right(output.detach(), y)
+    device = device_of(model, samples.x)
+    output, y = _compared(model, samples, model(samples.x.to(device)), samples.y.to(device))
+    return loss(scaled(model, output), y), _right(output.detach(), y) * len(samples) / max(1, len(y))
 
 
 def evaluate(
-    model: torch.nn.Module, x: Any, y: Any, *, loss: Loss = F.cross_entropy, batch_size: int = 1000
+    model: torch.nn.Module, x: Any, y: Any, *, lengths: Any = None, loss: Loss = F.cross_entropy, batch_size: int = 1000
 ) -> tuple[float, float]:
     """Mean loss and the share of classes named right (nan where targets are no classes), in eval mode."""
-    inputs, targets = _pair(x, y, "evaluate")
-    batch_size = _whole(batch_size, "batch_size")
-    _check_targets(model, inputs, targets, loss)
+    samples = _samples(model, x, y, lengths, "evaluate")
+    batch_size = whole(batch_size, "batch_size")
+    _check_targets(model, samples, loss)
+    return _evaluate(model, samples, loss, batch_size)
+
+
+def _evaluate(model: torch.nn.Module, samples: Samples, loss: Loss, batch_size: int) -> tuple[float, float]:
     total, right = 0.0, 0.0
     with evaluating(model):
-        for rows, wanted in zip(torch.split(inputs, batch_size), torch.split(targets, batch_size)):
-            value, hits = _measure(model, rows, wanted, loss)
+        for rows in torch.split(torch.arange(len(samples)), batch_size):
+            value, hits = _measure(model, samples[slice(int(rows[0]), int(rows[-1]) + 1)], loss)
             total += float(value) * len(rows)
             right += hits
-    return total / len(inputs), right / len(inputs)
+    return total / len(samples), right / len(samples)
 
 
 def _right(output: Tensor, y: Tensor) -> float:
@@ -381,17 +275,33 @@ def _tensor(values: Any) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
-def _pair(x: Any, y: Any, who: str) -> tuple[Tensor, Tensor]:
+def _samples(model: torch.nn.Module, x: Any, y: Any, lengths: Any, who: str) -> Samples:
     """Samples and targets as tensors, as many of the one as of the other."""
     inputs, targets = _tensor(x), _tensor(y)
     if inputs.ndim == 0 or targets.ndim == 0 or len(inputs) != len(targets) or len(inputs) == 0:
         raise InputError(f"{who}: samples {tuple(inputs.shape)} and targets {tuple(targets.shape)} do not pair up")
     if targets.ndim == 1 and not (targets.dtype.is_floating_point or targets.dtype == torch.bool):
         targets = targets.long()  # as the cross-entropy wants classes
-    return inputs, targets
+    if _recurrent(model) and (inputs.ndim < 2 or not inputs.shape[1]):
+        raise InputError(f"{who}: sequences (n, time, ..) of at least one step are due, got {tuple(inputs.shape)}")
+    if lengths is None:
+        return Samples(inputs, targets)
+    steps = _tensor(lengths)
+    if not _recurrent(model):
+        raise InputError(f"{who}: lengths are for recurrent networks; this one has no state")
+    if steps.dtype.is_floating_point or steps.dtype == torch.bool or steps.shape != (len(inputs),):
+        raise InputError(f"{who}: lengths are {len(inputs)} integers, got {steps.dtype} {tuple(steps.shape)}")
+    if int(steps.min()) < 1 or int(steps.max()) > inputs.shape[1]:
+        raise InputError(
+            f"{who}: lengths are {int(steps.min())}..{int(steps.max())}, but sequences have 1..{inputs.shape[1]} steps"
+        )
+    if targets.ndim > 1:
+        raise InputError(f"{who}: with a target for each step mark those behind the end with -100, and give no lengths")
+    return Samples(inputs, targets, steps.long())
 
 
-def _whole(value: object, what: str, least: int = 1) -> int:
+def whole(value: object, what: str, least: int = 1) -> int:
+    """An integer of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value < 2**63:
         raise InputError(f"{what} is an integer of at least {least}, got {value!r}")
     return int(value)
@@ -405,44 +315,20 @@ def _batches(order: Tensor, size: int) -> list[Tensor]:
     return parts
 
 
-def _checksum(tensors: Iterable[Tensor]) -> int:
-    result = 0
-    for tensor in tensors:
-        result = zlib.crc32(tensor.detach().cpu().contiguous().numpy().tobytes(), result)
-    return result
-
-
 def _split(
-    samples: tuple[Tensor, Tensor], validation: float | tuple[Any, Any], generator: torch.Generator
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor] | None]:
-    x, y = samples
+    model: torch.nn.Module, samples: Samples, validation: Any, generator: torch.Generator
+) -> tuple[Samples, Samples | None]:
     if isinstance(validation, tuple):
-        if len(validation) != 2:
-            raise InputError("validation is a share, or a pair of samples and targets")
-        return samples, _pair(*validation, "validation")
+        if len(validation) not in (2, 3):
+            raise InputError("validation is a share, or a tuple of samples, targets and, of sequences, lengths")
+        x, y, *lengths = validation
+        return samples, _samples(model, x, y, lengths[0] if lengths else None, "validation")
     if isinstance(validation, bool) or not isinstance(validation, (int, float, np.integer, np.floating)):
         raise InputError(f"validation is a share, or a tuple of samples and targets, got {type(validation).__name__}")
-    if not 0 <= validation < 1 or (held := round(len(x) * validation)) >= len(x):
+    n = len(samples)
+    if not 0 <= validation < 1 or (held := round(n * validation)) >= n:
         raise InputError(f"validation is a share below 1 that leaves samples to train on, got {validation}")
     if held == 0:
-        return (x, y), None
-    order = torch.randperm(len(x), generator=generator)
-    rest, chosen = order[held:], order[:held]
-    return (x[rest], y[rest]), (x[chosen], y[chosen])
-
-
-@contextlib.contextmanager
-def _bar(shown: bool, name: str, total: int, done: int) -> Iterator[Callable[[float, float], None]]:
-    if not shown:
-        yield lambda loss, accuracy: None
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.4f}  accuracy {task.fields[accuracy]:.4f}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as bars:
-        task = bars.add_task(name, total=total, completed=done, loss=math.nan, accuracy=math.nan)
-        yield lambda loss, accuracy: bars.update(task, advance=1, loss=loss, accuracy=accuracy)
+        return samples, None
+    order = torch.randperm(n, generator=generator)
+    return samples[order[held:]], samples[order[:held]]
