@@ -20,6 +20,6 @@ def __getattr__(name: str) -> Any:
 
     if name == "fit":
         return importlib.import_module("zahlen.nn").fit
-    if name in ("nn", "data", "emit"):
+    if name in ("nn", "data", "emit", "analysis"):
         return importlib.import_module(f"zahlen.{name}")
     raise AttributeError(f"module 'zahlen' has no attribute {name!r}")
