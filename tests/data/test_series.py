@@ -82,6 +82,7 @@ def test_the_test_part_is_beside_it(tmp_path: Path) -> None:
         GOOD.rstrip("\n"),
         "\ufeff" + GOOD,
         GOOD.replace("\n", "\n\n"),
+        GOOD.replace("\n", "\t\n  "),
         GOOD.replace("@data\n", "@data\n# said again\n"),
         GOOD.replace(",", " , ").replace(":", " : "),
         GOOD.replace("@timeStamps false", "@TIMESTAMPS False").replace("@data", "@DATA"),
@@ -92,6 +93,12 @@ def test_the_test_part_is_beside_it(tmp_path: Path) -> None:
 )
 def test_ways_to_write_the_same(tmp_path: Path, text: str) -> None:
     assert steps(write(tmp_path, text)) == STEPS
+
+
+def test_only_a_training_part_has_a_test_part(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    write(tmp_path, GOOD.replace("7", "8"), "Mine_TEST.ts")
+    assert steps(path) == STEPS
 
 
 def test_one_dimension_and_equal_lengths_are_sequences_too(tmp_path: Path) -> None:
@@ -152,6 +159,7 @@ def test_every_value_is_the_nearest_on_the_grid(
         (GOOD.replace("dimensions 2", "dimensions 3"), "line 11 has 2 dimensions, 3 are due"),
         (GOOD.replace("univariate false", "univariate true"), "line 11 has 2 dimensions, 1 are due"),
         (GOOD.replace("@dimensions 2\n", "").replace("7:8", "7"), "line 11 has 1 dimensions, 2 are due"),
+        (GOOD.replace("dimensions 2", "dimension 3"), "line 11 has 2 dimensions, 3 are due"),
         (GOOD.replace("dimensions 2", "dimensions two"), "@dimensions is a number from 1, got 'two'"),
         (GOOD.replace("dimensions 2", "dimensions"), "@dimensions is a number from 1, got ''"),
         (GOOD.replace("dimensions 2", "dimensions 0"), "@dimensions is a number from 1, got '0'"),

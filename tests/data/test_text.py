@@ -99,6 +99,14 @@ def test_refusals(tmp_path: Path, content: bytes, message: str) -> None:
         text(path)
 
 
+def test_both_parts_need_a_pair(tmp_path: Path) -> None:
+    path = write(tmp_path, b"aaaaabbbbb")
+    assert len(text(path, test=0.8).train) == len(text(path, test=0.2).test) == 2
+    for share, sizes in ((0.9, "1 for training and 9 for the test"), (0.1, "9 for training and 1 for the test")):
+        with pytest.raises(DataError, match=f"10 characters give {sizes} at test="):
+            text(path, test=share)
+
+
 def test_missing_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no/such\.txt: no such file; pass the path .* or 'pydoc-topics'"):
         text("no/such.txt")
