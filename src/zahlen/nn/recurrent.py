@@ -23,6 +23,8 @@ State = dict[str, Tensor]
 """Every register of a network by its name in the machine, (batch, units) of integers."""
 
 PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+WIDE = 7.5
+"""A twin's cell is not clipped where the discrete one reaches further than this: PyTorch's own layer has no clip."""
 LARGEST_INPUT = 8
 """Symbols' rows and biases are limited to this absolute value, in real units: every gate is shut long before."""
 
@@ -351,7 +353,7 @@ class FloatRecurrent(torch.nn.Module):
             x = F.one_hot(x.view(-1).long(), self.cells.input_size).to(torch.get_default_dtype())
         x = x.view(-1, self.batch, self.cells.input_size)
         state = self._state(x)
-        if self.clip < 8:
+        if self.clip < WIDE:
             y, last = self._clipped(x, state)
         else:
             y, last = self.cells(x, state)
@@ -373,8 +375,8 @@ class FloatRecurrent(torch.nn.Module):
             z = F.linear(x, w_ih, b_ih + b_hh)
             h, c = (x.new_zeros(x.shape[1], n),) * 2 if state is None else (state[0][k], state[1][k])
             steps = []
-            for t in range(len(z)):
-                i, f, g, o = torch.addmm(z[t], h, w_hh.t()).chunk(4, dim=-1)
+            for z_t in z.unbind(0):
+                i, f, g, o = torch.addmm(z_t, h, w_hh.t()).chunk(4, dim=-1)
                 c = (f.sigmoid() * c + i.sigmoid() * g.tanh()).clamp(-self.clip, self.clip)
                 h = o.sigmoid() * c.tanh()
                 steps.append(h)
