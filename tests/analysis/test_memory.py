@@ -53,6 +53,8 @@ def test_memory_is_what_going_through_all_words_says(machine, scope):
         assert f"finite: after {expected} steps" in str(found)
     else:
         check_witness(machine, found.witness, states, scope)
+        kept = (set(p) == {a, b} for a, b in combinations(states, 2) for p in zip(follow[a], follow[b]))
+        assert (len(found.witness.loop) == 1) == any(kept)
         assert str(found).startswith("infinite: ")
 
 
@@ -152,6 +154,17 @@ def test_two_states_that_change_places_stay_apart():
         "  1 steps leads to n=[1]",
         "  2 steps leads to n=[2]",
     ]
+
+
+def test_a_word_in_its_order():
+    """State k goes on under symbol k alone, in a ring of three; under the others it ends in state 3."""
+    b = Builder()
+    x, state = b.input("x", (1,), Levels(0, 2)), b.register("state", (1,), Levels(0, 3))
+    b.connect(state, b.lookup(x, state, table=[[1, 3, 3, 3], [3, 2, 3, 3], [3, 3, 0, 3]]))
+    found = memory(b.build(state))
+    loop = [x["x"].item() for x in found.witness.loop]
+    assert loop in ([0, 1, 2], [1, 2, 0], [2, 0, 1])
+    assert memory(b.build(state), inputs=[[0], [1]]).length == 3
 
 
 def test_a_false_witness_is_not_confirmed():

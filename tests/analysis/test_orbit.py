@@ -69,9 +69,10 @@ def test_a_long_cycle():
 
 def test_a_search_ends_at_its_limit():
     machine = counter(99, 0)
-    assert orbit(machine, limit=300).period == 100
-    with pytest.raises(LimitError, match="no state came again within 50 steps; raise limit"):
-        orbit(machine, limit=50)
+    # state 127 is kept, and comes again 100 steps later
+    assert orbit(machine, limit=227).period == 100
+    with pytest.raises(LimitError, match="no state came again within 226 steps; raise limit"):
+        orbit(machine, limit=226)
     assert orbit(counter(0, 0), limit=1).period == 1
 
 
