@@ -150,9 +150,9 @@ def test_two_states_that_change_places_stay_apart():
     assert [len(word) for word in found.witness.words] == [1, 2]
     assert len(found.witness.loop) == 1
     assert str(found).splitlines()[-3:] == [
-        "  n=[1] and n=[2] stay apart under 1 steps, repeated",
-        "  1 steps leads to n=[1]",
-        "  2 steps leads to n=[2]",
+        "  n=[1] and n=[2] stay apart under 1 step, repeated",
+        "  n=[1] is reached by 1 step",
+        "  n=[2] is reached by 2 steps",
     ]
 
 

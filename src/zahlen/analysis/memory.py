@@ -59,7 +59,7 @@ class Witness:
         first, second = (_shown(state) for state in self.states)
         lines = [f"{first} and {second} stay apart under {_word(self.loop)}, repeated"]
         if self.words is not None:
-            lines += [f"{_word(word)} leads to {name}" for word, name in zip(self.words, (first, second))]
+            lines += [f"{name} is reached by {_word(word)}" for word, name in zip(self.words, (first, second))]
         return "\n".join(lines)
 
 
@@ -107,7 +107,7 @@ class Memory:
         graph = "has a cycle" if self.path is None else f"has no cycle, and at most {self.path} on a path"
         lines = [head, f"the graph of the registers {graph}"]
         if self.states is not None:
-            lines.append(f"{self.states:,} {self.scope} states and {self.symbols:,} input symbols were gone through")
+            lines.append(f"gone through: states {self.states:,} ({self.scope}), input symbols {self.symbols:,}")
         elif self.finite is not None:
             lines.append(f"the least number was not found: {self.undecided}")
         if self.witness is not None:
@@ -160,7 +160,7 @@ def memory(machine: Machine, *, inputs: Any = None, scope: str = "reachable", li
     >>> print(memory(b.build(line)))
     finite: after 3 steps, and no fewer, the initial state cannot matter
       the graph of the registers has a cycle
-      8 reachable states and 2 input symbols were gone through
+      gone through: states 8 (reachable), input symbols 2
 
     Parity never forgets:
 
@@ -171,10 +171,10 @@ def memory(machine: Machine, *, inputs: Any = None, scope: str = "reachable", li
     >>> print(found)
     infinite: there are inputs under which the initial state matters for ever
       the graph of the registers has a cycle
-      2 reachable states and 2 input symbols were gone through
+      gone through: states 2 (reachable), input symbols 2
       parity=[0] and parity=[1] stay apart under x=[0], repeated
-      nothing leads to parity=[0]
-      x=[1] leads to parity=[1]
+      parity=[0] is reached by the empty word
+      parity=[1] is reached by x=[1]
     """
     if scope not in ("reachable", "all"):
         raise InputError(f"memory: scope is reachable or all, got {scope!r}")
@@ -320,5 +320,5 @@ def _shown(values: dict[str, IntArray]) -> str:
 
 def _word(word: tuple[Step, ...]) -> str:
     if not word:
-        return "nothing"
-    return "; ".join(map(_shown, word)) if word[0] else f"{len(word)} steps"
+        return "the empty word"
+    return "; ".join(map(_shown, word)) if word[0] else f"{len(word)} step{'s' * (len(word) > 1)}"
