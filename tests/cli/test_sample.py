@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +17,9 @@ import zahlen
 from zahlen import cli
 from zahlen.sampling import sample
 
+needs_cc = pytest.mark.skipif(
+    shutil.which("cc") is None and not os.environ.get("ZAHLEN_REQUIRE_TOOLS"), reason="no C compiler"
+)
 TABLE = [[0, 20, 7, 3], [9, 0, 30, 12], [5, 25, 0, 11], [8, 14, 21, 0]]
 
 
@@ -72,6 +78,25 @@ def test_interrupt_ends_the_line(
     captured = capfdbinary.readouterr()
     assert captured.out.decode() == "éa\n"
     assert b"Traceback" not in captured.err
+
+
+@needs_cc
+@pytest.mark.parametrize("temperature", ["1", "0.5"])
+def test_the_emitted_program_prints_the_same(
+    model: Path, tmp_path: Path, temperature: str, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert call("emit", "c", model, "-o", tmp_path / "c", "--sample", "--temperature", temperature) == 0
+    assert str(tmp_path / "c/sample.c") in capfdbinary.readouterr().err.decode().replace("\n", "")
+    sources = [tmp_path / "c/model.c", tmp_path / "c/sample.c"]
+    subprocess.run(["cc", "-std=c99", *sources, "-o", tmp_path / "sample"], check=True)
+    done = subprocess.run([tmp_path / "sample", "a é", "80", "9"], check=True, capture_output=True)
+    assert call("sample", model, "--prompt", "a é", "-n", 80, "--seed", 9, "--temperature", temperature) == 0
+    assert capfdbinary.readouterr().out == done.stdout
+
+
+def test_nothing_that_samples_is_written_unasked(model: Path, tmp_path: Path) -> None:
+    assert call("emit", "c", model, "-o", tmp_path / "c") == 0
+    assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["model.c", "model.h"]
 
 
 @pytest.mark.parametrize(

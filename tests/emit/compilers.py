@@ -16,6 +16,14 @@ from zahlen.emit.harness import Compiled
 from zahlen.machine import Machine
 
 STRICT = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
+CORTEX = Path(__file__).parent / "cortex"
+CORTEX_M3 = ("arm-none-eabi-gcc", "-mcpu=cortex-m3", "-mthumb", "-mfloat-abi=soft")
+TARGETS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "host": (("gcc",), ()),
+    "s390x": (("s390x-linux-gnu-gcc", "-static"), ("qemu-s390x",)),
+    "cortex-m3": ((*CORTEX_M3, "--specs=rdimon.specs", "-T", str(CORTEX / "mps2.ld")), (str(CORTEX / "run"),)),
+}
+"""Compiler and emulator by processor: big-endian, and one without a floating point unit or an operating system."""
 SANITIZED = (*STRICT, "-O0", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
@@ -26,6 +34,13 @@ def need(*tools: str) -> None:
         pytest.fail(f"{missing[0]} is not installed, and ZAHLEN_REQUIRE_TOOLS=1")
     if missing:
         pytest.skip(f"{missing[0]} is not installed")
+
+
+def target(name: str) -> dict[str, tuple[str, ...]]:
+    """Compiler and runner of a processor, as the harness takes them, where they are installed."""
+    cc, runner = TARGETS[name]
+    need(cc[0], *(["qemu-system-arm"] if name == "cortex-m3" else runner))
+    return {"cc": cc, "runner": runner}
 
 
 def shell(command: Sequence[str | Path], expected: int = 0) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
 
 from zahlen import Builder, Codes, Levels, Machine
+from zahlen.machine.tables import sigmoid_points, tanh_points, thresholds
 
 MACHINES: dict[str, Callable[[], Machine]] = {}
 
@@ -55,6 +57,47 @@ def recurrent(hidden: int = 8) -> Machine:
     b.connect(h, out)
     b.connect(c, cell)
     return b.build(out, b.affine(out, rng.integers(-9, 9, (3, hidden)), name="logits"))
+
+
+SYMBOLS = [" ", ",", "!", "\n", '"', "'", "?", "\\", "%", "\t", *"aeinorst", "é", "€", "𝄞"]
+
+
+def character_lstm(
+    hidden: int = 12, levels: int = 16, symbols: list[str] = SYMBOLS, shape: tuple[int, ...] = ()
+) -> Machine:
+    """A discrete LSTM that models text, with random weights: a 16-bit cell, three gates, a row of sums per symbol."""
+    rng, b, n = np.random.default_rng(11), Builder(), len(symbols)
+    x = b.input("symbol", shape, Levels(0, n - 1))
+    h = b.register("h", (hidden,), Levels.odd(levels))
+    c = b.register("c", (hidden,), Levels(-32767, 32767))
+    unit = 64 * (levels - 1)
+    rows = b.reshape(b.embed(x, rng.integers(-2 * unit, 2 * unit, (n, 4 * hidden)), name="row"), (4 * hidden,))
+    z = b.add(rows, b.affine(h, rng.integers(-127, 128, (4 * hidden, hidden)), name="recurrent"), name="z")
+    k = np.arange(levels)
+    sigmoid, tanh = (512 * k + levels - 1) // (2 * (levels - 1)), (512 * k // (levels - 1) + 1) // 2 - 128
+    steps = {"tanh": thresholds(tanh_points(levels), unit), "sigmoid": thresholds(sigmoid_points(levels), unit)}
+
+    def gate(number: int, name: str, kind: str, values: np.ndarray) -> str:
+        part = b.slice(z, (number * hidden,), ((number + 1) * hidden,))
+        return b.staircase(part, steps[kind], values, name=name).name
+
+    i, f, o = (gate(number, f"gate_{name}", "sigmoid", sigmoid) for number, name in enumerate("ifo"))
+    g = gate(3, "candidate", "tanh", tanh)
+    total = b.add(b.mul(f, c), b.shift(b.mul(i, g), -5))
+    cell = b.clamp(b.shift(total, 8, "half_up"), -32767, 32767, name="cell")
+    t = b.staircase(cell, thresholds(tanh_points(levels), 4096), tanh, name="squashed")
+    # round((o t / 32768 + 1) (L - 1) / 2), from the products 32768 (2 k - L + 1) / (L - 1) on
+    ends = [-(-(65536 * k - 32768) // (levels - 1)) - 32768 for k in range(1, levels)]
+    level = b.staircase(b.mul(o, t), ends, 2 * k - (levels - 1), name="level")
+    b.connect(h, level)
+    b.connect(c, cell)
+    logits = b.affine(level, rng.integers(-127, 128, (n, hidden)), rng.integers(-500, 500, n), name="logits")
+    return b.build(logits, notes={"symbols": symbols, "unit": str(Fraction(unit * 7, 8))})
+
+
+@made
+def characters() -> Machine:
+    return character_lstm()
 
 
 @made

@@ -66,17 +66,24 @@ def emit_c(
     multiply: Annotated[Literal["native", "none"], typer.Option(help="none: products by tables only.")] = "native",
     simplify: Annotated[bool, typer.Option("--simplify", help="Drop what the proven ranges show to be idle.")] = False,
     vectors: Annotated[int, typer.Option(min=0, help="Recorded vectors of the self-test.")] = 8,
+    sample: Annotated[bool, typer.Option("--sample", help="For a model of text: sample.c, which writes.")] = False,
+    temperature: Annotated[str, typer.Option(help="Of sample.c, as for zahlen sample.")] = "1",
 ) -> None:
     """Write a machine as C99: one .c, one .h, no float, no allocation, with a self-test.
 
     zahlen emit c out/model.zn -o firmware
     zahlen emit c out/model.zn -o firmware --multiply none --simplify
     cc -DMODEL_SELFTEST firmware/model.c -o selftest && ./selftest
+    zahlen emit c out/model.zn -o firmware --sample && cc firmware/*.c -o sample && ./sample "In the" 500 0
     """
     from .. import emit
 
     machine = load(model)
     if simplify:
         machine = machine.simplified()
-    header, source = emit.c.write(machine, directory(out), name=name, multiply=multiply, vectors=vectors)
-    error_console.print(f"{header}, {source}: {emit.c.footprint(machine, multiply=multiply)}", highlight=False)
+    files = list(emit.c.write(machine, directory(out), name=name, multiply=multiply, vectors=vectors))
+    if sample:
+        files.append(emit.text.write(machine, out, name=name, temperature=temperature))
+    error_console.print(
+        f"{', '.join(map(str, files))}: {emit.c.footprint(machine, multiply=multiply)}", highlight=False
+    )

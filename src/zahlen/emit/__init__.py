@@ -1,5 +1,5 @@
-"""Machine to text that others compile: C99 in `c`, and `harness` to compare a compiled program wire by wire."""
+"""Machine to text that others compile: C99 in `c`, `text` for models that write, `harness` to compare wire by wire."""
 
-from . import c, harness
+from . import c, harness, text
 
-__all__ = ["c", "harness"]
+__all__ = ["c", "harness", "text"]
