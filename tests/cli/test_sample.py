@@ -124,6 +124,9 @@ def test_a_machine_that_models_no_text(model: Path, capsys: pytest.CaptureFixtur
     b.build(b.embed(b.input("x", (), zahlen.Levels(0, 3)), TABLE)).save(model)
     assert call("sample", model) == 1
     assert "no model of text" in " ".join(capsys.readouterr().err.split())
+    assert call("emit", "c", model, "-o", model.parent / "c", "--sample") == 1
+    assert "no model of text" in " ".join(capsys.readouterr().err.split())
+    assert list((model.parent / "c").iterdir()) == []
 
 
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:

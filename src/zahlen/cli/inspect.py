@@ -61,7 +61,7 @@ def run(
 @emit_app.command("c")
 def emit_c(
     model: ModelFile,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Directory for the two files; made if missing.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Directory for the files; made if missing.")],
     name: Annotated[str, typer.Option(help="Stem of the files and of all identifiers.")] = "model",
     multiply: Annotated[Literal["native", "none"], typer.Option(help="none: products by tables only.")] = "native",
     simplify: Annotated[bool, typer.Option("--simplify", help="Drop what the proven ranges show to be idle.")] = False,
@@ -81,9 +81,9 @@ def emit_c(
     machine = load(model)
     if simplify:
         machine = machine.simplified()
-    files = list(emit.c.write(machine, directory(out), name=name, multiply=multiply, vectors=vectors))
-    if sample:
-        files.append(emit.text.write(machine, out, name=name, temperature=temperature))
+    out = directory(out)
+    files = [emit.text.write(machine, out, name=name, temperature=temperature)] if sample else []
+    files += emit.c.write(machine, out, name=name, multiply=multiply, vectors=vectors)
     error_console.print(
         f"{', '.join(map(str, files))}: {emit.c.footprint(machine, multiply=multiply)}", highlight=False
     )
