@@ -75,7 +75,7 @@ class Recurrent(Layer):
                 self.register_parameter(f"{part}_l{k}", weight)
             warn_if_dead(on_grid(self._parameter("weight_hh", k), self.scale, self.grid), type(self).__name__, 2)
         self.names: tuple[str, ...] = ()  # of the layers' wires; their container gives them
-        self.batch = 0  # of the tensors that come in, time-major; the container says so before each call
+        self.batch: int | None = None  # of what comes in, time-major; the container says so before each call
         self.entering: Mapping[str, Tensor] | None = None
         self.leaving: State = {}
         self.seen: dict[str, Tensor] | None = None  # wires by name, while a trace is taken
@@ -149,20 +149,21 @@ class Recurrent(Layer):
     def forward(self, x: Tensor) -> Tensor:
         """(time * batch, input) of integers, or of one symbol each, to (time * batch, units) of levels."""
         self.receives()
-        if not self.batch or len(x) % self.batch:
+        batch, self.batch = self.batch, None
+        if batch is None:
             raise self.fail("works inside an nn.Sequential that begins with nn.Input and is called with sequences")
         self.leaving = {}
         for k in range(self.num_layers):
-            x = self._layer(x, k)
+            x = self._layer(x, k, batch)
         return x
 
-    def _layer(self, x: Tensor, k: int) -> Tensor:
+    def _layer(self, x: Tensor, k: int, batch: int) -> Tensor:
         constants = self.constants(k)
         bias = constants["bias_ih"]
         if not self.cell.separate:
             bias = bias + constants["bias_hh"]
         z = self._pre_activations(x, constants["weight_ih"], bias, k)
-        z = z.view(-1, self.batch, z.shape[-1])
+        z = z.view(_steps(z, batch), batch, z.shape[-1])
         h, c = self._entering(k, z)
         more = constants["bias_hh"] if self.cell.separate else None
         hs, cs = scan(self.cell, z, constants["weight_hh"], h, c, shift=self.shift, bias=more)
@@ -190,7 +191,7 @@ class Recurrent(Layer):
         return z.to(torch.float32)
 
     def _entering(self, k: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        shape = (self.batch, self.hidden_size)
+        shape = (like.shape[1], self.hidden_size)
         state = {}
         for key, start in self.cell.initial.items():
             name = f"{self.names[k]}_{key}"
@@ -333,6 +334,10 @@ class RNN(Recurrent):
     cell_type = RNNCell
 
 
+def _steps(x: Tensor, batch: int) -> int:
+    return len(x) // batch if batch else 1  # a batch of none is as good after one step as after many
+
+
 class FloatRecurrent(torch.nn.Module):
     """The float twin of a recurrent layer: PyTorch's own, or for an LSTM whose cell is clipped, a loop."""
 
@@ -343,7 +348,7 @@ class FloatRecurrent(torch.nn.Module):
         self.symbols, self.names = layer.symbols, layer.names
         self.unit = float(layer.receives().unit)
         self.clip = layer.cell.limit / layer.cell.state_unit if isinstance(layer.cell, LSTMCell) else math.inf
-        self.batch = 0
+        self.batch = 0  # the container says so before each call
         self.entering: Mapping[str, Tensor] | None = None
         self.leaving: State = {}
 
@@ -351,7 +356,7 @@ class FloatRecurrent(torch.nn.Module):
         """(time * batch, input) to (time * batch, units)."""
         if self.symbols:
             x = F.one_hot(x.view(-1).long(), self.cells.input_size).to(torch.get_default_dtype())
-        x = x.view(-1, self.batch, self.cells.input_size)
+        x = x.view(_steps(x, self.batch), self.batch, self.cells.input_size)
         state = self._state(x)
         if self.clip < WIDE:
             y, last = self._clipped(x, state)
