@@ -29,10 +29,48 @@ LARGEST_INPUT = 8
 """Symbols' rows and biases are limited to this absolute value, in real units: every gate is shut long before."""
 
 
-class Recurrent(Layer):
+class Stateful(Layer):
+    """A layer that keeps a state from step to step; the network around it names it and hands the state through."""
+
+    kind: ClassVar[str]  # which names begin with: rnn_1, rnn_2, ..
+    num_layers = 1
+    recurrent = True  # whether the state lives on from step to step; otherwise every sample starts anew
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: tuple[str, ...] = ()  # of the layers' wires; their container gives them
+        self.batch = 0  # of the tensors that come in, time-major; the container says so before each call
+        self.entering: Mapping[str, Tensor] | None = None
+        self.leaving: State = {}
+        self.seen: dict[str, Tensor] | None = None  # wires by name, while a trace is taken
+
+    def registers(self) -> dict[str, Levels]:
+        """Names of the registers, in the machine's order, and what they hold."""
+        raise TypeError(f"{type(self).__name__} needs registers")
+
+    def widths(self) -> dict[str, int]:
+        """How many elements each of the registers has."""
+        raise TypeError(f"{type(self).__name__} needs widths")
+
+
+class FloatStateful(torch.nn.Module):
+    """The float twin of a `Stateful` layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batch = 0
+        self.entering: Mapping[str, Tensor] | None = None
+        self.leaving: State = {}
+
+
+class Recurrent(Stateful):
     """What the three kinds share. Use them inside an `nn.Sequential`, which knows the batch from the time."""
 
     cell_type: ClassVar[type[Cell]]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.kind = cls.cell_type.kind
 
     def __init__(
         self,
@@ -200,13 +238,19 @@ class Recurrent(Layer):
             else:
                 state[key] = self.entering[name].to(like.device, torch.float32)
         if "h" not in state:
-            state["h"] = self.cell.output(state["c"])  # type: ignore[attr-defined]
+            c = state["c"]
+            state["h"] = self.cell.output(c.detach())  # type: ignore[attr-defined]
+            if c.requires_grad:  # the float cell has one state, so what the levels get goes to it, as inside `scan`
+                steps = c * ((self.levels - 1) / self.cell.limit)
+                state["h"] = state["h"] + (steps - steps.detach())
         return state["h"], state.get("c", state["h"])
 
     def registers(self) -> dict[str, Levels]:
-        """Names of the registers, in the machine's order, and what they hold."""
         cells = {"h": Levels.odd(self.levels), "c": Levels(-self.cell.limit, self.cell.limit)}
         return {f"{name}_{key}": cells[key] for name in self.names for key in self.cell.state}
+
+    def widths(self) -> dict[str, int]:
+        return dict.fromkeys(self.registers(), self.hidden_size)
 
     # ------------------------------------------------------------------------------------------------ machine
 
@@ -338,7 +382,7 @@ def _steps(x: Tensor, batch: int) -> int:
     return len(x) // batch if batch else 1  # a batch of none is as good after one step as after many
 
 
-class FloatRecurrent(torch.nn.Module):
+class FloatRecurrent(FloatStateful):
     """The float twin of a recurrent layer: PyTorch's own, or for an LSTM whose cell is clipped, a loop."""
 
     def __init__(self, layer: Recurrent) -> None:
