@@ -166,7 +166,7 @@ class Recurrent(Stateful):
         return Spec((self.hidden_size,), Levels.odd(self.levels), Fraction(self.levels - 1))
 
     def _input_scale(self, k: int) -> Fraction:
-        """Integer steps of a weight of the input per 1.0."""
+        """Integer steps of a weight of the input per 1.0; what layers behind the first receive is shifted up later."""
         return Fraction(self.scale) if k else self.cell.unit / self.receives().unit
 
     def constants(self, k: int) -> dict[str, Tensor]:
@@ -220,6 +220,7 @@ class Recurrent(Stateful):
             # a row for each symbol with its bias added once
             return F.embedding(x.long().view(-1), weight.t() + bias)
         bound = self.receives().bound if k == 0 else self.levels - 1
+        weight = weight * float(1 << self.shift) if k and self.shift else weight
         rows = float(weight.detach().abs().sum(1).amax()) * bound + float(bias.detach().abs().amax())
         dtype = carrier(int(rows), self)
         with exact_products(x.device):
@@ -274,6 +275,9 @@ class Recurrent(Stateful):
         if self.symbols and k == 0:
             symbol = builder.reshape(x, ()) if x.shape else x
             ours = builder.embed(symbol, constants["weight_ih"].T + bias, name=f"{name}_x")
+        elif k and self.shift:
+            ours = builder.shift(builder.affine(x, constants["weight_ih"]), -self.shift)
+            ours = builder.add(ours, builder.constant(bias), name=f"{name}_x")
         else:
             ours = builder.affine(x, constants["weight_ih"], bias, name=f"{name}_x")
         if self.shift:
