@@ -403,7 +403,8 @@ class FloatRecurrent(FloatStateful):
     def forward(self, x: Tensor) -> Tensor:
         """(time * batch, input) to (time * batch, units)."""
         if self.symbols:
-            x = F.one_hot(x.view(-1).long(), self.cells.input_size).to(torch.get_default_dtype())
+            symbols = (x.view(-1) * self.unit).round().long()
+            x = F.one_hot(symbols, self.cells.input_size).to(torch.get_default_dtype())
         x = x.view(_steps(x, self.batch), self.batch, self.cells.input_size)
         state = self._state(x)
         if self.clip < WIDE:
