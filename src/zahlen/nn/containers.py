@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..machine import Builder, InputError, LayerError, Levels, Machine, Wire
 from .activations import Activation
-from .recurrent import FloatRecurrent, Recurrent, State, checked_state
+from .recurrent import FloatStateful, State, Stateful, checked_state
 from .shape import Input, Standardise
 from .spec import Layer, Spec, carried, carrier
 
@@ -69,7 +69,7 @@ class Sequential(torch.nn.Sequential, Layer):
         self._bound: Any = None
         self._named = False  # whether the layers know the names of their wires
         self._given: list[tuple[Layer, Spec]] = []
-        self._recurrent: list[Recurrent] = []
+        self._recurrent: list[Stateful] = []
         self._layers()
         self._follow_changes()
 
@@ -114,13 +114,13 @@ class Sequential(torch.nn.Sequential, Layer):
 
     def _number_recurrent(self) -> None:
         """Name the recurrent layers' registers: lstm_1, lstm_2, gru_1, .. in the order of the network."""
-        self._recurrent = [layer for layer in self.modules() if isinstance(layer, Recurrent)]
+        stateful = [layer for layer in self.modules() if isinstance(layer, Stateful)]
+        self._recurrent = [layer for layer in stateful if layer.recurrent]
         counts: dict[str, int] = {}
-        for layer in self._recurrent:
-            kind = layer.cell_type.kind
-            first = counts.get(kind, 0)
-            counts[kind] = first + layer.num_layers
-            layer.names = tuple(f"{kind}_{first + k + 1}" for k in range(layer.num_layers))
+        for layer in stateful:
+            first = counts.get(layer.kind, 0)
+            counts[layer.kind] = first + layer.num_layers
+            layer.names = tuple(f"{layer.kind}_{first + k + 1}" for k in range(layer.num_layers))
         walked = [layer for container in self.modules() for layer, _ in getattr(container, "_given", ())]
         for layer in self._recurrent:
             if sum(other is layer for other in walked) > 1:
@@ -169,7 +169,7 @@ class Sequential(torch.nn.Sequential, Layer):
         if state is not None:
             batch = input.shape[0] if isinstance(input, Tensor) and input.ndim else 0
             wanted = {name: levels for layer in self._recurrent for name, levels in layer.registers().items()}
-            units = {name: layer.hidden_size for layer in self._recurrent for name in layer.registers()}
+            units = {name: width for layer in self._recurrent for name, width in layer.widths().items()}
             state = checked_state(state, wanted, batch, units)
         return over_time(super().forward, self._recurrent, input, state)
 
@@ -230,10 +230,10 @@ class Sequential(torch.nn.Sequential, Layer):
         seen: dict[str, Tensor] = {}
         with ExitStack() as stack:
             stack.enter_context(evaluating(self))
-            for layer in self._recurrent:
-                layer.seen = seen
-                stack.callback(setattr, layer, "seen", None)
             for layer in self.modules():
+                if isinstance(layer, Stateful):
+                    layer.seen = seen
+                    stack.callback(setattr, layer, "seen", None)
                 if isinstance(layer, Layer) and layer.wire_names:
                     names = iter(layer.wire_names)  # a layer at several places is called in the order of its wires
                     hook = layer.register_forward_hook(lambda _, __, y, names=names: seen.__setitem__(next(names), y))
@@ -264,7 +264,7 @@ class Twin(torch.nn.Sequential):
     @property
     def recurrent(self) -> bool:
         """Whether there is a recurrent layer."""
-        return any(isinstance(layer, FloatRecurrent) for layer in self.modules())
+        return any(isinstance(layer, FloatStateful) for layer in self.modules())
 
     def forward(self, input: Tensor) -> Tensor:
         """(batch, *shape) or (batch, time, *shape) to the same with other shapes."""
@@ -275,7 +275,7 @@ class Twin(torch.nn.Sequential):
 
     def unroll(self, input: Tensor, state: Mapping[str, Tensor] | None = None) -> tuple[Tensor, State]:
         """Run over sequences, from a state to a state."""
-        layers = [layer for layer in self.modules() if isinstance(layer, FloatRecurrent)]
+        layers = [layer for layer in self.modules() if isinstance(layer, FloatStateful)]
         return over_time(super().forward, layers, input, state)
 
 

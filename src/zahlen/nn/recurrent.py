@@ -39,7 +39,7 @@ class Stateful(Layer):
     def __init__(self) -> None:
         super().__init__()
         self.names: tuple[str, ...] = ()  # of the layers' wires; their container gives them
-        self.batch = 0  # of the tensors that come in, time-major; the container says so before each call
+        self.batch: int | None = None  # of what comes in, time-major; the container says so before each call
         self.entering: Mapping[str, Tensor] | None = None
         self.leaving: State = {}
         self.seen: dict[str, Tensor] | None = None  # wires by name, while a trace is taken
@@ -58,7 +58,7 @@ class FloatStateful(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.batch = 0
+        self.batch = 0  # the container says so before each call
         self.entering: Mapping[str, Tensor] | None = None
         self.leaving: State = {}
 
@@ -112,11 +112,6 @@ class Recurrent(Stateful):
                 weight = torch.nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
                 self.register_parameter(f"{part}_l{k}", weight)
             warn_if_dead(on_grid(self._parameter("weight_hh", k), self.scale, self.grid), type(self).__name__, 2)
-        self.names: tuple[str, ...] = ()  # of the layers' wires; their container gives them
-        self.batch: int | None = None  # of what comes in, time-major; the container says so before each call
-        self.entering: Mapping[str, Tensor] | None = None
-        self.leaving: State = {}
-        self.seen: dict[str, Tensor] | None = None  # wires by name, while a trace is taken
 
     def _shapes(self, k: int) -> tuple[tuple[int, ...], ...]:
         width, before = self.cell_type.gates * self.hidden_size, self.hidden_size if k else self.input_size
@@ -396,9 +391,6 @@ class FloatRecurrent(FloatStateful):
         self.symbols, self.names = layer.symbols, layer.names
         self.unit = float(layer.receives().unit)
         self.clip = layer.cell.limit / layer.cell.state_unit if isinstance(layer.cell, LSTMCell) else math.inf
-        self.batch = 0  # the container says so before each call
-        self.entering: Mapping[str, Tensor] | None = None
-        self.leaving: State = {}
 
     def forward(self, x: Tensor) -> Tensor:
         """(time * batch, input) to (time * batch, units)."""
