@@ -175,6 +175,9 @@ class Cell(ABC):
         assert native is not None
         return native.plan(self.kind, np.concatenate(self.numbers()).astype(np.int32))
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "plan"}  # pointers stay here
+
     @cached_property
     def slopes(self) -> Any:
         """float32 (7,): what turns integers into the real values that gradients are about."""
