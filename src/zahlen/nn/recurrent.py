@@ -411,7 +411,12 @@ class FloatRecurrent(FloatStateful):
         if self.entering is None:
             return None
         keys = "hc" if isinstance(self.cells, torch.nn.LSTM) else "h"
-        parts = tuple(torch.stack([self.entering[f"{name}_{key}"] for name in self.names]) for key in keys)
+        wanted = {f"{name}_{key}": None for name in self.names for key in keys}
+        state = self.entering
+        if isinstance(state, Mapping):  # other layers take theirs from it
+            state = {name: value for name, value in state.items() if name in wanted}
+        state = checked_state(state, wanted, x.shape[1], dict.fromkeys(wanted, self.cells.hidden_size))
+        parts = tuple(torch.stack([state[f"{name}_{key}"] for name in self.names]) for key in keys)
         return parts if len(parts) == 2 else parts[0]
 
     def _clipped(self, x: Tensor, state: Any) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -442,8 +447,11 @@ def checked_state(state: Any, wanted: Mapping[str, Levels | None], batch: int, u
     if not isinstance(state, Mapping) or set(state) != set(wanted):
         got = ", ".join(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
         raise InputError(f"state: a mapping with {', '.join(wanted)} is due, got {got}; is it of another network?")
+    result = dict(state)
     for name, alphabet in wanted.items():
         value = state[name]
+        if isinstance(value, np.ndarray) and value.dtype.kind in "iu":  # as a machine leaves it
+            value = result[name] = torch.from_numpy(np.ascontiguousarray(value))
         if not isinstance(value, Tensor) or value.shape != (batch, units[name]):
             shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise InputError(f"state: {name} is a tensor of shape {(batch, units[name])}, got {shape}")
@@ -453,4 +461,4 @@ def checked_state(state: Any, wanted: Mapping[str, Levels | None], batch: int, u
             on_the_grid = bool(((steps - alphabet.lo) % alphabet.step == 0).all())
             if low < alphabet.lo or high > alphabet.hi or not on_the_grid:
                 raise InputError(f"state: {name} holds {low:g}..{high:g}, the register {alphabet}")
-    return dict(state)
+    return result
