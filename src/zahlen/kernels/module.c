@@ -97,11 +97,25 @@ static void free_plan(PyObject *capsule) {
     PyMem_Free(PyCapsule_GetPointer(capsule, "zahlen.plan"));
 }
 
+// Whether the elements have one of these types (letters as in Python's struct) and this size.
+static int holds(const Py_buffer *buffer, const char *types, int size) {
+    const char *format = buffer->format;
+    return format != NULL && format[0] != 0 && format[1] == 0 && strchr(types, format[0]) != NULL &&
+           buffer->itemsize == size;
+}
+
 static PyObject *make_plan(PyObject *self, PyObject *args) {
     (void)self;
     const char *name;
+    PyObject *array;
     Py_buffer numbers;
-    if (!PyArg_ParseTuple(args, "sy*", &name, &numbers)) {
+    if (!PyArg_ParseTuple(args, "sO", &name, &array) ||
+        PyObject_GetBuffer(array, &numbers, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) != 0) {
+        return NULL;
+    }
+    if (!holds(&numbers, "il", 4)) {
+        PyErr_SetString(PyExc_TypeError, "the numbers of a cell are int32");
+        PyBuffer_Release(&numbers);
         return NULL;
     }
     PyObject *result = NULL;
@@ -113,7 +127,7 @@ static PyObject *make_plan(PyObject *self, PyObject *args) {
     for (plan->kind = 0; plan->kind < KINDS && strcmp(names[plan->kind], name) != 0; plan->kind++) {
     }
     memcpy(plan->numbers, numbers.buf, (size_t)numbers.len);
-    if (plan->kind == KINDS || numbers.len % 4 != 0 || !read_plan(plan, numbers.len / 4)) {
+    if (plan->kind == KINDS || !read_plan(plan, numbers.len / 4)) {
         PyErr_SetString(PyExc_ValueError, "not the numbers of a cell");
         goto done;
     }
@@ -127,11 +141,12 @@ done:
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Calls: (plan, units, buffers..). Every buffer has rows * units * its own width elements of its own size.
+// Calls: (plan, units, buffers..). Every buffer has rows * units * its own width elements, float32 or int16.
 
 typedef struct {
-    int width;     // elements per unit
-    int size;      // bytes of an element
+    int width;         // elements per unit; 0 for the slopes, which are as many in any case
+    int size;          // bytes of an element
+    const char *type;  // letter of an element
     int writable;
 } Shape;
 
@@ -162,7 +177,10 @@ static int begin(Call *call, PyObject *args, int kind, const Shape *shapes, int 
     }
     call->units = PyLong_AsLongLong(PyTuple_GetItem(args, 1));
     if (call->units == -1 && PyErr_Occurred()) {
-        return 0;
+        if (!PyErr_ExceptionMatches(PyExc_OverflowError)) {
+            return 0;
+        }
+        PyErr_Clear();
     }
     if (call->plan->kind != kind || call->units < 1 || call->units > 1 << 24) {
         PyErr_SetString(PyExc_ValueError, "the plan is of another cell, or there are no units");
@@ -170,16 +188,21 @@ static int begin(Call *call, PyObject *args, int kind, const Shape *shapes, int 
     }
     call->rows = -1;
     for (int k = 0; k < count; k++) {
-        const int flags = PyBUF_C_CONTIGUOUS | (shapes[k].writable ? PyBUF_WRITABLE : 0);
+        const int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (shapes[k].writable ? PyBUF_WRITABLE : 0);
         Py_buffer *buffer = &call->buffers[k];
         if (PyObject_GetBuffer(PyTuple_GetItem(args, 2 + k), buffer, flags) != 0) {
             release(call);
             return 0;
         }
         call->count++;
+        if (!holds(buffer, shapes[k].type, shapes[k].size)) {
+            PyErr_Format(PyExc_TypeError, "the elements of buffer %d are of another type", k);
+            release(call);
+            return 0;
+        }
         const int64_t row = call->units * shapes[k].width * shapes[k].size;
-        const int64_t rows = shapes[k].width == 0 ? call->rows : buffer->len / row;
-        const int64_t due = shapes[k].width == 0 ? shapes[k].size : rows * row;
+        const int64_t rows = row == 0 ? call->rows : buffer->len / row;
+        const int64_t due = shapes[k].width == 0 ? (int64_t)sizeof(Slopes) : rows * row;
         if (buffer->len != due || (call->rows >= 0 && rows != call->rows)) {
             PyErr_Format(PyExc_ValueError, "buffer %d has %zd bytes, which does not fit", k, buffer->len);
             release(call);
@@ -204,10 +227,10 @@ static int begin(Call *call, PyObject *args, int kind, const Shape *shapes, int 
         Py_RETURN_NONE;                                                                                                \
     }
 #define LIST(...) {__VA_ARGS__}
-#define IN(width) {width, 4, 0}
-#define OUT(width) {width, 4, 1}
-#define KEPT(width, writable) {width, 2, writable}
-#define SLOPES {0, sizeof(Slopes), 0}
+#define IN(width) {width, 4, "f", 0}
+#define OUT(width) {width, 4, "f", 1}
+#define KEPT(width, writable) {width, 2, "h", writable}
+#define SLOPES {0, 4, "f", 0}
 
 // rows come from the first buffer, so slopes stand last
 CELL(lstm_forward, LSTM, LIST(IN(4), IN(1), OUT(1), OUT(1), KEPT(5, 1)), &call.plan->lstm, call.rows, call.units, AT(0),

@@ -84,15 +84,13 @@ static void lstm_backward_row(const Lstm *p, const Slopes *q, const float *dh, c
         const float open = next < -limit || next > limit ? 0.0f : 1.0f;
         const float i = (float)vi / 256, f = (float)vf / 256, g = (float)vg / 128;
         const float o = (float)kept[3 * n + j] / 256, t = (float)kept[4 * n + j] / 128;
-        const float si = bounded(i, q->gate_least, q->gate_most), sf = bounded(f, q->gate_least, q->gate_most);
-        const float so = bounded(o, q->gate_least, q->gate_most);
         const float sg = bounded(g, -q->candidate, q->candidate), st = bounded(t, -q->squash, q->squash);
         const float d = dh[j] * q->gain;
         const float cell = (dc[j] + d * o * (1 - st * st)) * open;
-        dz[j] = cell * g * (si * (1 - si)) * q->fall;
-        dz[n + j] = cell * (c[j] * q->grain) * (sf * (1 - sf)) * q->fall;
+        dz[j] = cell * g * (i * (1 - i)) * q->fall;
+        dz[n + j] = cell * (c[j] * q->grain) * (f * (1 - f)) * q->fall;
         dz[2 * n + j] = cell * i * (1 - sg * sg) * q->fall;
-        dz[3 * n + j] = d * t * (so * (1 - so)) * q->fall;
+        dz[3 * n + j] = d * t * (o * (1 - o)) * q->fall;
         dc[j] = cell * f;
     }
 }
@@ -138,12 +136,11 @@ static void gru_backward_row(const Slopes *q, const float *dh, const float *y, c
     LANES
     for (int64_t j = 0; j < n; j++) {
         const float r = (float)kept[j] / 256, u = (float)kept[n + j] / 256, g = (float)kept[2 * n + j] * q->grain;
-        const float sr = bounded(r, q->gate_least, q->gate_most), su = bounded(u, q->gate_least, q->gate_most);
         const float sg = bounded(g, -q->candidate, q->candidate);
         const float cell = dc[j] + dh[j] * q->gain;
         const float dn = cell * (1 - u) * (1 - sg * sg) * q->fall;
-        const float dr = dn * (y[2 * n + j] * q->fall) * (sr * (1 - sr));
-        const float du = cell * (c[j] * q->grain - g) * (su * (1 - su)) * q->fall;
+        const float dr = dn * (y[2 * n + j] * q->fall) * (r * (1 - r));
+        const float du = cell * (c[j] * q->grain - g) * (u * (1 - u)) * q->fall;
         dx[j] = dr;
         dx[n + j] = du;
         dx[2 * n + j] = dn;

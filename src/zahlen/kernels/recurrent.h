@@ -21,12 +21,12 @@ typedef struct {
     Stairs gate, candidate, output;
 } Gru;
 
-// What turns integers into the real values that gradients are about, and where slopes stop falling.
+// What turns integers into the real values that gradients are about, and where slopes of tanh stop falling.
 typedef struct {
     float gain;       // integer steps of h per 1.0
     float fall;       // 1 / integer steps of z per 1.0
     float grain;      // 1 / integer steps of the state per 1.0
-    float gate_least, gate_most, candidate, squash;
+    float candidate, squash;
 } Slopes;
 
 // The kernels of one kind of processor.
