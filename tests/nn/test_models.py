@@ -10,7 +10,7 @@ from networks import assert_exact
 import zahlen
 from zahlen import Levels, nn
 from zahlen.machine import DataError, InputError, LayerError
-from zahlen.nn.models import ACTIVATIONS, _centre_and_scale, readout
+from zahlen.nn.models import ACTIVATIONS, centre_and_scale, readout
 
 
 def images(n=20, shape=(8, 8)):
@@ -34,7 +34,7 @@ def test_ready_made_networks_are_exact(activation, weights):
 
 def test_a_recipe_builds_the_same_network_again():
     recipe = nn.Recipe.fitting("cnn", images(), Levels(0, 16), 3, channels=(2,), hidden=(4,))
-    again = nn.Recipe.restored(json.loads(json.dumps(asdict(recipe))))
+    again = nn.restored(json.loads(json.dumps(asdict(recipe))))
     assert again == recipe
     networks = []
     for r in (recipe, again):
@@ -45,9 +45,9 @@ def test_a_recipe_builds_the_same_network_again():
 
 @pytest.mark.parametrize("offset", [0, -7, 10**9, 2**60])
 @pytest.mark.parametrize("width", [1, 2, 200, 2**24, 2**35])
-def test_centre_and_scale_are_rounded_from_exact_sums(offset, width):
+def testcentre_and_scale_are_rounded_from_exact_sums(offset, width):
     x = offset + np.random.default_rng(0).integers(0, width, 70_000)
-    mean, deviation = _centre_and_scale(x)
+    mean, deviation = centre_and_scale(x)
     n, exact = len(x), [int(v) for v in x]
     assert 2 * n * mean - n <= 2 * sum(exact) < 2 * n * mean + n
     variance = sum(v * v for v in exact) * n - sum(exact) ** 2  # times n^2
@@ -81,7 +81,7 @@ def test_images_get_one_centre_and_columns_one_each():
     recipe = nn.Recipe.fitting("mlp", table, Levels(-50, 700), 2, hidden=())
     assert (recipe.lo, recipe.hi) == (-50 - 1500, 700 + 1500)
     assert (recipe.mean, recipe.deviation) == ((0, 700), (29, 1))
-    assert nn.Recipe.restored(json.loads(json.dumps(asdict(recipe)))) == recipe
+    assert nn.restored(json.loads(json.dumps(asdict(recipe)))) == recipe
     network = recipe.network()
     assert isinstance(network[1], nn.Standardise)
     assert_exact(network, torch.from_numpy(table))
@@ -108,7 +108,7 @@ def test_what_is_no_recipe_is_refused():
         *(({**good, name: value}, f"Recipe: {name} is ") for name, value in WRONG),
     ]:
         with pytest.raises(LayerError, match=reason):
-            nn.Recipe.restored(values)
+            nn.restored(values)
     for change, reason in [
         ({"model": "rnn"}, "no model 'rnn'"),
         ({"activation": "swish"}, "no activation 'swish'"),
@@ -116,7 +116,7 @@ def test_what_is_no_recipe_is_refused():
         ({"model": "cnn", "channels": (2,) * 4}, "4 halvings are too many"),
     ]:
         with pytest.raises(LayerError, match=reason):
-            nn.Recipe.restored({**good, **change}).network()
+            nn.restored({**good, **change}).network()
     table = nn.Recipe.fitting("cnn", images(shape=(5,)), Levels(0, 16), 3)
     with pytest.raises(LayerError, match="cnn: images"):
         table.network()

@@ -21,7 +21,9 @@ Tracer = Callable[[Batch], Mapping[str, IntArray]]
 PART = 250
 """How many samples are compared at once."""
 STEPS = 20
-"""How many steps a machine with registers is followed for."""
+"""How many steps a machine with registers is followed for on random inputs."""
+MOST_STEPS = 100
+"""How many on real ones, at the most."""
 
 
 @app.command()
@@ -31,8 +33,8 @@ def check(
         int, typer.Option("--samples", min=1, help="Random inputs, and at most as many real ones.")
     ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the random inputs.")] = 0,
-    data: Annotated[str | None, typer.Option(help="Real inputs.  [what metrics.json beside the machine names]")] = None,
-    cc: Annotated[str | None, typer.Option(help="C compiler.  [$CC, cc, gcc or clang]")] = None,
+    data: Annotated[str | None, typer.Option(help="Real inputs.", show_default="as metrics.json says")] = None,
+    cc: Annotated[str | None, typer.Option(help="C compiler.", show_default="$CC, cc, gcc or clang")] = None,
     runner: Annotated[str | None, typer.Option(help="What runs the program, such as qemu-s390x.")] = None,
     compiled: Annotated[bool, typer.Option("--c/--no-c", help="Compile and compare the C program.")] = True,
 ) -> None:
@@ -151,15 +153,22 @@ def _inputs(
     if machine.registers:
         parts = ({w.name: _random(rng, w, (size, STEPS)) for w in wires} for size in _sizes(count))
         yield f"random, {STEPS} steps", count, parts
+        yield from _real(machine, path, count, spec)
         return
     yield "random", count, ({w.name: _random(rng, w, (size,)) for w in wires} for size in _sizes(count))
     boundary = {w.name: _boundary(w) for w in wires}
     yield "boundary", BOUNDARY, iter([boundary])
+    yield from _real(machine, path, count, spec)
+
+
+def _real(machine: Machine, path: Path, count: int, spec: str | None) -> Iterator[tuple[str, int, Iterator[Batch]]]:
     real = recorded_samples(path, machine) if spec is None else samples(machine, spec)
     if real is None:
         error_console.print("real inputs left out: no metrics.json of this machine beside it; --data names some")
         return
     real = expected_samples(machine, real, spec or "metrics.json")[:count]
+    if machine.registers:
+        real = real[:, :MOST_STEPS]
     yield "real", len(real), ({machine.inputs[0]: real[i : i + PART]} for i in range(0, len(real), PART))
 
 

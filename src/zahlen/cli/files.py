@@ -8,7 +8,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..machine import DataError, FileError, IntArray, LayerError, Machine
+from ..textmodel import TextModel
 
 
 def directory(path: Path) -> Path:
@@ -44,14 +47,35 @@ class Notes:
         return cls(tuple(classes or ()), tuple(columns or ()), grid)
 
 
+TEXT_STEPS = 100
+"""Characters of each sequence that a text is cut into."""
+
+
 def samples(machine: Machine, spec: str) -> IntArray:
-    """Samples for a machine from a file, or the test part of a data set."""
+    """Samples for a machine from a file, or the test part of a data set; for a model of text, parts of a text."""
     from .. import data
 
+    if "symbols" in machine.notes:
+        text = TextModel.of(machine).encode(_read_text(spec))
+        return _in_parts(np.asarray(text, dtype=np.int64), spec)
     if Path(spec).suffix.lower() in (".npy", ".npz", ".csv"):
         notes = Notes.of(machine)
         return data.samples(spec, columns=notes.columns, step=notes.step)
     return data.load(spec).test.x
+
+
+def _read_text(spec: str) -> str:
+    try:
+        return Path(spec).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{spec}: no text that can be read: {error}") from None
+
+
+def _in_parts(text: IntArray, spec: str) -> IntArray:
+    rows = len(text) // TEXT_STEPS
+    if not rows:
+        raise DataError(f"{spec}: {len(text)} characters are fewer than {TEXT_STEPS}, which make one sequence")
+    return text[: rows * TEXT_STEPS].reshape(rows, TEXT_STEPS)
 
 
 def recorded_samples(path: Path, machine: Machine) -> IntArray | None:
@@ -62,8 +86,11 @@ def recorded_samples(path: Path, machine: Machine) -> IntArray | None:
         metrics = json.loads((path.parent / "metrics.json").read_text())
         if metrics["hash"] != machine.hash:
             return None
+        if "text_sha256" in metrics:
+            text = data.text(**metrics["data"])
+            return _in_parts(text.test, text.name) if text.checksum == metrics["text_sha256"] else None
         return data.load(**metrics["data"]).test.x
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, DataError):
         return None
 
 
@@ -82,7 +109,7 @@ def trained_network(path: Path, machine: Machine) -> Any | None:
 
     content = nn.read_checkpoint(checkpoint)
     try:
-        network = nn.Recipe.restored(content["remarks"]).network()
+        network = nn.restored(content["remarks"]).network()
         network.load_state_dict(content["best"])
     except (LayerError, RuntimeError, TypeError, ValueError) as error:
         raise FileError(f"{checkpoint}: not a checkpoint of this version: {error}") from None
@@ -93,8 +120,10 @@ def trained_network(path: Path, machine: Machine) -> Any | None:
 
 
 def expected_samples(machine: Machine, x: IntArray, spec: str) -> IntArray:
-    """The samples, if they have the shape of the machine's only input."""
-    if len(machine.inputs) != 1 or x.shape[1:] != machine.wires[machine.inputs[0]].shape:
+    """The samples, if they have the shape of the machine's only input; with registers (n, time, *shape)."""
+    leading = 2 if machine.registers else 1
+    if len(machine.inputs) != 1 or x.ndim < leading or x.shape[leading:] != machine.wires[machine.inputs[0]].shape:
         shapes = ", ".join(str(machine.wires[name].shape) for name in machine.inputs)
-        raise DataError(f"{spec}: samples of shape {x.shape[1:]}, but the machine takes {shapes}")
+        steps = " a step" if machine.registers else ""
+        raise DataError(f"{spec}: samples of shape {x.shape[1:]}, but the machine takes {shapes}{steps}")
     return x

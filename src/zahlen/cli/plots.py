@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..machine import ToolError, replacing
 
@@ -20,11 +21,7 @@ def curves(histories: Mapping[str, History], accuracies: Mapping[str, float], pa
     ToolError
         If matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ToolError("plots need matplotlib; install it with: pip install 'zahlen[plots]'") from None
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = _figure((9, 3.6))
     loss, accuracy = figure.subplots(1, 2)
     for k, (name, history) in enumerate(histories.items()):
         epochs = range(1, len(history.epochs) + 1)
@@ -47,3 +44,38 @@ def curves(histories: Mapping[str, History], accuracies: Mapping[str, float], pa
     loss.legend(fontsize=8)
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=120)
+
+
+def bits(histories: Mapping[str, History], scores: Mapping[str, float], every: int, path: Path) -> None:
+    """Bits per character over the steps of a training on a text, one colour a network, the test as a line.
+
+    Raises
+    ------
+    ToolError
+        If matplotlib is not installed.
+    """
+    figure = _figure((6, 3.6))
+    axis = figure.subplots()
+    for k, (name, history) in enumerate(histories.items()):
+        steps = [every * (n + 1) for n in range(len(history.epochs))]
+        for kind, style in (("loss", "--"), ("validation_loss", "o-")):
+            values = [getattr(epoch, kind) / math.log(2) for epoch in history.epochs]
+            label = f"{name}, {'training' if kind == 'loss' else 'validation'}"
+            axis.plot(steps, values, style, color=f"C{k}", markersize=3, label=label)
+        if name in scores:
+            axis.axhline(
+                scores[name], color=f"C{k}", linewidth=0.8, alpha=0.7, label=f"{name}, test {scores[name]:.3f}"
+            )
+    axis.set(xlabel="steps", ylabel="bits per character")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=120)
+
+
+def _figure(size: tuple[float, float]) -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ToolError("plots need matplotlib; install it with: pip install 'zahlen[plots]'") from None
+    return Figure(figsize=size, layout="constrained")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -230,6 +230,21 @@ class Dataset:
     def unit(self) -> Fraction:
         """Units of `x` per 1 of the source: ``1 / step``. A step of 0.01 gives 100."""
         return 1 / self.step
+
+    def as_sequences(self) -> Dataset:
+        """The same samples as sequences along their first axis, all of one length; sequences as they are.
+
+        >>> part = Split(np.arange(12).reshape(2, 3, 2), np.array([0, 1]))
+        >>> Dataset("rows", part, part, Levels(0, 11), ("no", "yes")).as_sequences().train.lengths.tolist()
+        [3, 3]
+        """
+        if self.sequences:
+            return self
+
+        def whole(split: Split) -> Split:
+            return Split(split.x, split.y, np.full(len(split), split.x.shape[1]))
+
+        return replace(self, train=whole(self.train), test=whole(self.test))
 
     def __str__(self) -> str:
         size = self._steps() + ("x".join(map(str, self.step_shape)) or "1")

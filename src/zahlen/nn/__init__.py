@@ -13,10 +13,12 @@ except ImportError as error:
 
 from .activations import Activation, HardTanhD, Heaviside, ReLUD, SigmoidD, Sign, TanhD
 from .containers import Add, Identity, Sequential
+from .iterated import IteratedMap
 from .linear import Conv1d, Conv2d, Embedding, Linear
 from .models import Recipe
 from .norm import BatchNorm
 from .recurrent import GRU, LSTM, RNN
+from .recurrent_models import RecurrentRecipe, restored
 from .run import Epoch, History, read_checkpoint
 from .shape import Flatten, Input, MaxPool2d, Reshape, Standardise, SumPool2d
 from .spec import Layer, Spec
@@ -40,11 +42,13 @@ __all__ = [
     "History",
     "Identity",
     "Input",
+    "IteratedMap",
     "Layer",
     "Linear",
     "MaxPool2d",
     "ReLUD",
     "Recipe",
+    "RecurrentRecipe",
     "Reshape",
     "Sequential",
     "SigmoidD",
@@ -58,5 +62,6 @@ __all__ = [
     "fit_stream",
     "outputs",
     "read_checkpoint",
+    "restored",
     "stream_loss",
 ]

@@ -101,20 +101,11 @@ class Recipe:
         mean: Any
         deviation: Any
         if len(shape) == 1:
-            mean, deviation = zip(*(_centre_and_scale(column) for column in x.T))
+            mean, deviation = zip(*(centre_and_scale(column) for column in x.T))
             lo, hi = lo - 2 * span, hi + 2 * span
         else:
-            mean, deviation = _centre_and_scale(x)
+            mean, deviation = centre_and_scale(x)
         return cls(model, shape, lo, hi, alphabet.step, mean, deviation, classes, **options)
-
-    @classmethod
-    def restored(cls, values: Any) -> Recipe:
-        """The recipe that `dataclasses.asdict` was taken of, tuples or what JSON makes of them."""
-        try:
-            fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-            return cls(**fields)
-        except (AttributeError, TypeError) as error:
-            raise LayerError(f"not a recipe of this version: {error}") from None
 
     def network(self) -> Sequential:
         """The network; its weights start from PyTorch's seed."""
@@ -155,10 +146,10 @@ _LEAST |= {"lo": -math.inf, "hi": -math.inf, "mean": -math.inf, "deviation": 1}
 """Least value of each of a recipe's integers."""
 
 
-def _centre_and_scale(x: Any) -> tuple[int, int]:
+def centre_and_scale(x: Any) -> tuple[int, int]:
     """Exact mean and standard deviation of integers, each rounded once, halves up; the latter is at least 1.
 
-    >>> _centre_and_scale(np.array([0, 1])), _centre_and_scale(np.array([10**9, 10**9 + 7]))
+    >>> centre_and_scale(np.array([0, 1])), centre_and_scale(np.array([10**9, 10**9 + 7]))
     ((1, 1), (1000000004, 4))
     """
     n, low = x.size, int(x.min())

@@ -133,7 +133,7 @@ class _Stream:
                 state = None
             start = offset + chunk * self.length
             window = streams[:, start : start + self.length + 1]
-            output, state = model.unroll(window[:, :-1], state)
+            output, state = model.unroll(window[:, :-1], state)  # type: ignore[operator]
             state = {name: value.detach() for name, value in state.items()}
             targets = window[:, 1:]
             yield F.cross_entropy(scaled(model, output).flatten(0, 1), targets.flatten()), math.nan, targets.numel()
