@@ -14,6 +14,7 @@ except ImportError as error:
 from .activations import Activation, HardTanhD, Heaviside, ReLUD, SigmoidD, Sign, TanhD
 from .containers import Add, Identity, Sequential
 from .iterated import IteratedMap
+from .iterated import IteratedMap
 from .linear import Conv1d, Conv2d, Embedding, Linear
 from .models import Recipe
 from .norm import BatchNorm
@@ -42,6 +43,7 @@ __all__ = [
     "History",
     "Identity",
     "Input",
+    "IteratedMap",
     "IteratedMap",
     "Layer",
     "Linear",
