@@ -530,13 +530,17 @@ def _sum(builder: Builder, parts: tuple[Wire, ...]) -> Wire:
 
 
 def _lookup(builder: Builder, *operands: Any, name: str | None = None) -> Wire:
-    table = operands[-1]
+    *wires, table = operands
+    for axis, wire in enumerate(wires):
+        # levels that are proven out of reach have no entries
+        if isinstance(wire, Wire) and wire.alphabet.size < table.shape[axis]:
+            table = table.take(np.arange(wire.alphabet.lo, wire.alphabet.hi + 1, wire.alphabet.step), axis)
     if table.size > TABLE_LIMIT:
         raise LayerError(
             f"a table of all products would have {table.size:,} entries, more than {TABLE_LIMIT:,}; "
             "take fewer cell_bits or levels, or products='native'"
         )
-    return builder.lookup(*operands[:-1], table=table, name=name)
+    return builder.lookup(*wires, table=table, name=name)
 
 
 def _byte_products(builder: Builder, level: Wire, y: Wire, values: IntArray) -> Wire:
@@ -546,10 +550,9 @@ def _byte_products(builder: Builder, level: Wire, y: Wire, values: IntArray) -> 
         last = y.range.hull()[0] >= -128 and y.range.hull()[1] <= 127
         high = None if last else builder.shift(y, 8)
         byte = y if high is None else builder.sub(y, builder.shift(high, -8))
-        alphabet = byte.alphabet if last else Levels(0, 255)
-        entries = np.arange(alphabet.lo, alphabet.hi + 1, alphabet.step)
         if not last:
             byte = builder.clamp(byte, 0, 255)  # what is left after the higher bytes: nothing is cut off
+        entries = np.arange(byte.alphabet.lo, byte.alphabet.hi + 1, byte.alphabet.step)
         part = _lookup(builder, level, byte, values[:, None] * entries)
         part = builder.shift(part, -place) if place else part
         total = part if total is None else builder.add(total, part)
