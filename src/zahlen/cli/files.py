@@ -6,12 +6,15 @@ import json
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..machine import DataError, FileError, IntArray, LayerError, Machine
 from ..textmodel import TextModel
+
+if TYPE_CHECKING:
+    from ..data import Dataset
 
 
 def directory(path: Path) -> Path:
@@ -61,7 +64,25 @@ def samples(machine: Machine, spec: str) -> IntArray:
     if Path(spec).suffix.lower() in (".npy", ".npz", ".csv"):
         notes = Notes.of(machine)
         return data.samples(spec, columns=notes.columns, step=notes.step)
-    return data.load(spec).test.x
+    return _loaded(machine, spec).test.x
+
+
+def _loaded(machine: Machine, spec: str) -> Dataset:
+    from .. import data
+
+    step = Notes.of(machine).step if Path(spec).suffix.lower() == ".ts" else None
+    return data.load(spec, step=step)
+
+
+def lengths(machine: Machine, spec: str) -> IntArray | None:
+    """How many steps each of `samples` has, for a machine of sequences with different lengths."""
+    from .. import data
+
+    if not machine.registers or "symbols" in machine.notes:
+        return None
+    if Path(spec).suffix.lower() in (".npy", ".npz", ".csv"):
+        return data.sample_lengths(spec)
+    return _loaded(machine, spec).test.lengths
 
 
 def _read_text(spec: str) -> str:

@@ -12,7 +12,7 @@ import typer
 
 from ..machine import InputError, load, replacing
 from .app import app, emit_app, error_console
-from .files import Notes, directory, expected_samples, samples
+from .files import Notes, directory, expected_samples, lengths, samples
 
 ModelFile = Annotated[Path, typer.Argument(help="A machine, as zahlen train writes it: model.zn.")]
 
@@ -37,7 +37,8 @@ def run(
     """Run a machine on samples; one line each: the class, where the machine knows names, then the output's integers.
 
     A table's columns are found by their names, and decimals are put on the grid that the machine was trained with.
-    A data set's name, or a folder of IDX files, means its test part.
+    A data set's name, or a folder of IDX files, means its test part. Of sequences the output at the last step counts;
+    a model of text takes a text in parts of a hundred characters.
 
     zahlen run out/model.zn new.csv
     zahlen run out/model.zn digits | head
@@ -47,6 +48,9 @@ def run(
     outputs = machine.run(expected_samples(machine, samples(machine, source), source))
     if not isinstance(outputs, np.ndarray):
         raise InputError(f"{model}: run prints machines of one output, this one has {', '.join(machine.outputs)}")
+    if machine.registers:
+        steps = lengths(machine, source)
+        outputs = outputs[:, -1] if steps is None else outputs[np.arange(len(outputs)), steps - 1]
     if out is not None:
         with replacing(out) as file:
             np.save(file, outputs, allow_pickle=False)

@@ -6,7 +6,7 @@ digits: 1438 training and 359 test samples of 8x8 in 0..16, 10 classes (0, 1, 2,
 
 from .dataset import Dataset, Split
 from .loading import load
-from .samples import samples
+from .samples import sample_lengths, samples
 from .text import Text, encode, text
 
-__all__ = ["Dataset", "Split", "Text", "encode", "load", "samples", "text"]
+__all__ = ["Dataset", "Split", "Text", "encode", "load", "sample_lengths", "samples", "text"]

@@ -54,3 +54,23 @@ def samples(path: str | Path, *, columns: Sequence[str] = (), step: Fraction | N
             return archive.checked_array(file, path.stat().st_size, f"{path}: the array")
     except archive.DAMAGE as error:
         raise DataError(f"{path}: not an array: {error}") from None
+
+
+def sample_lengths(path: str | Path) -> IntArray | None:
+    """How many steps each sequence of `samples` has, (n,), where an ``.npz`` file says so in its array ``lengths``.
+
+    Raises
+    ------
+    DataError
+        If they do not fit the samples.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".npz" or not path.is_file():
+        return None
+    arrays = archive.arrays(path)
+    if "lengths" not in arrays or "x" not in arrays:
+        return None
+    x, lengths = arrays["x"], arrays["lengths"]
+    if lengths.shape != x.shape[:1] or x.ndim < 2 or int(lengths.min()) < 1 or int(lengths.max()) > x.shape[1]:
+        raise DataError(f"{path}: lengths are 1..{x.shape[1] if x.ndim > 1 else 0} for each of {len(x)} sequences")
+    return lengths

@@ -16,7 +16,8 @@
 #define INLINE static inline
 #endif
 
-#define ROWS _Pragma("omp parallel for schedule(static) if (rows >= 16)")
+// Threads are worth their start from some thousand elements on.
+#define ROWS _Pragma("omp parallel for schedule(static) if (rows * n >= 4096)")
 #define LANES _Pragma("GCC ivdep")
 
 // ---------------------------------------------------------------------------------------------------------------------
