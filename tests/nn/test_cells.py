@@ -558,6 +558,24 @@ def test_numbers_that_are_no_plan_are_refused_or_make_one_that_works(kind):
 
 
 @needs_kernels
+def test_stairs_that_would_be_read_beyond_their_ends_are_refused():
+    lo, hi, shift, levels, buckets = range(5)
+    numbers = np.concatenate(RNNCell(5, 5, 8, 30).numbers()).astype(np.int32)
+    last_bucket, last_threshold = 4 + numbers[buckets], 4 + numbers[buckets] + numbers[levels]
+    assert numbers[last_threshold] == 2**31 - 1
+    native.plan("rnn", numbers)
+    for place, value in [
+        (last_threshold, numbers[hi]), (last_threshold, 0), (last_bucket, numbers[levels]), (last_bucket, -1), (5, 5),
+        (hi, 2**31 - 1), (hi, numbers[lo] - 1), (lo, -(2**31)), (shift, -1), (shift, 31), (shift, 0), (levels, 0),
+        (levels, 6), (levels, 2**31 - 1), (buckets, 0), (buckets, -1), (buckets, 2**31 - 1),
+    ]:  # fmt: skip
+        changed = numbers.copy()
+        changed[place] = value
+        with pytest.raises(ValueError, match="not the numbers of a cell"):
+            native.plan("rnn", changed)
+
+
+@needs_kernels
 def test_numbers_of_another_kind_or_type_are_refused():
     numbers = np.concatenate(LSTMCell(5, 4, 4, 3).numbers()).astype(np.int32)
     native.plan("lstm", numbers)
