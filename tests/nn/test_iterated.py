@@ -228,6 +228,28 @@ def test_one_block_that_reads_itself_is_an_rnn(unit, weights):
     assert ours[1].weight_hh.grad.abs().sum() > 0
 
 
+def test_units_do_not_depend_on_what_is_open():
+    """Sums are shifted as far as 24 bits reach with all blocks open, even where more would be better for the input."""
+    masks = [np.tri(4, 5, k=k, dtype=bool) for k in (0, 1, 4)]
+    maps = [nn.IteratedMap((784, 32, 32, 32, 32), mask, 8, scale=32) for mask in masks]
+    for layer in maps:
+        layer.bind(nn.Input((784,), Levels(0, 255), offset=73, unit=90).start())
+    assert {(layer.scale, layer.shift, layer.cell.unit) for layer in maps} == {(32, 5, 32 * 15 << 5)}
+    bound = (128 * 127 * 15 << 5) + 8 * 15360
+    assert maps[-1]._bound(5, 128) == bound
+    assert 2 * bound + maps[-1].cell.reach() < 2**24 <= 4 * (bound - 8 * 15360)
+    assert maps[0]._input_limit > maps[-1]._input_limit == 2**24 - 1 - bound
+
+
+def test_inputs_beyond_the_limit_saturate_all_the_same():
+    """Sums that would leave float32 are cut off where nothing else can bring them back."""
+    model = nn.Sequential(nn.Input((3,), Levels(-(10**6), 10**6), unit=100), nn.IteratedMap((3, 4), [[1, 1]]))
+    x = torch.tensor([[[10**6, -(10**6), 10**6]], [[-(10**6)] * 3], [[1, 2, 3]]]).expand(3, 5, 3)
+    layer = model[1]
+    assert float(layer._input_share(x[:, 0].float(), *layer.integers()[::2]).abs().max()) > layer._input_limit
+    assert_steps_exact(model, x)
+
+
 # ---------------------------------------------------------------------------------------------------- the contract
 
 

@@ -153,23 +153,33 @@ class IteratedMap(Stateful):
         if spec.shape != (self.sizes[0],):
             raise self.fail(f"receives shape {spec.shape}, not ({self.sizes[0]},); put an nn.Flatten before?")
         self.spec = spec
-        unit = self.scale * (self.levels - 1)
-        # a coarse unit leaves too few integers for the weights of the input: the sums over h are shifted up
-        self.shift = 0
+        # a coarse unit leaves too few integers for the weights of the input: the sums over h are shifted up, as far as
+        # 24 bits reach with all blocks open, so that units are the same whatever is open
+        unit, self.shift = self.scale * (self.levels - 1), 0
         wanted = max(1, default_scale(self.grid, self.sizes[0]) // 2)
-        while unit << self.shift < wanted * spec.unit and self.shift < 12:
+        while unit << self.shift < wanted * spec.unit and self.shift < 12 and self._room(self.shift + 1, self.hidden):
             self.shift += 1
-        unit <<= self.shift
-        self.cell = RNNCell(self.levels, self.levels, 8, unit)
-        self._bias_grid = Levels(-LARGEST_INPUT * unit, LARGEST_INPUT * unit)
-        widest = max(abs(self.grid.lo), abs(self.grid.hi)) * (self.levels - 1)
+        self.cell = self._cell(self.shift)
+        self._bias_grid = Levels(-LARGEST_INPUT * self.cell.unit, LARGEST_INPUT * self.cell.unit)
         reads = max(sum(n for n, entry in zip(self.sizes[1:], row[1:]) if entry) for row in self.mask)
-        bound = (reads * widest << self.shift) + self._bias_grid.hi
-        # what the input adds may be cut off where a unit saturates whatever the blocks add
-        self._input_limit = FLOAT32_LIMIT - 1 - bound
-        if self._input_limit < bound + self.cell.reach():
+        if not self._room(self.shift, reads):
+            bound = self._bound(self.shift, reads)
             raise self.fail(f"sums up to {bound} leave 24 bits; take a smaller scale, fewer levels, weights or units")
+        # what the input adds may be cut off where a unit saturates whatever the blocks add
+        self._input_limit = FLOAT32_LIMIT - 1 - self._bound(self.shift, reads)
         return Spec((self.sizes[-1],), Levels.odd(self.levels), Fraction(self.levels - 1))
+
+    def _cell(self, shift: int) -> RNNCell:
+        return RNNCell(self.levels, self.levels, 8, self.scale * (self.levels - 1) << shift)
+
+    def _bound(self, shift: int, reads: int) -> int:
+        """What the sums over so many elements of h, and the bias, stay below."""
+        widest = max(abs(self.grid.lo), abs(self.grid.hi)) * (self.levels - 1)
+        return (reads * widest << shift) + LARGEST_INPUT * self._cell(shift).unit
+
+    def _room(self, shift: int, reads: int) -> bool:
+        """Whether 24 bits have room for the sums, and for an input that saturates every unit against them."""
+        return 2 * self._bound(shift, reads) + self._cell(shift).reach() < FLOAT32_LIMIT
 
     def integers(self) -> tuple[Tensor, Tensor, Tensor]:
         """`weight_ih`, `weight_hh` and `bias` as float32 tensors of integers, closed blocks 0; gradients go through."""
