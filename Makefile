@@ -8,6 +8,8 @@ PIP    := $(BIN)/pip --disable-pip-version-check install --quiet $(PIP_OPTIONS) 
 DEMO   := demo
 DATA   ?= digits
 JOBS   ?= 2
+# what an installation depends on: the compiled kernels are built by it
+SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/zahlen/kernels/*.c src/zahlen/kernels/*.h)
 
 .PHONY: demo test lint studies docs clean
 
@@ -32,7 +34,11 @@ studies: $(VENV)/test.stamp
 	$(BIN)/python studies/fashion.py
 	$(BIN)/python studies/equality.py
 	$(BIN)/python studies/levels.py
+	$(BIN)/python studies/text.py
+	$(BIN)/python studies/series.py
+	$(BIN)/python studies/continuum.py
 	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/recurrent_step.py
 
 docs: $(VENV)/test.stamp
 	$(PIP) -e '.[docs]'
@@ -41,11 +47,11 @@ docs: $(VENV)/test.stamp
 $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/demo.stamp: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
+$(VENV)/demo.stamp: $(VENV)/pyvenv.cfg $(SOURCES)
 	$(PIP) -e '.[all]'
 	touch $@
 
-$(VENV)/test.stamp: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
+$(VENV)/test.stamp: $(VENV)/pyvenv.cfg $(SOURCES)
 	$(PIP) -e '.[test]'
 	touch $@
 
