@@ -86,9 +86,8 @@ def fit_stream(
     >>> nn.stream_loss(model, [0, 1, 2] * 20) < 0.2
     True
     """
-    if not getattr(model, "recurrent", False):
-        raise LayerError("fit_stream: the network has no state; give it a recurrent layer, or use fit")
-    settings = {
+    _check_recurrent(model, "fit_stream")
+    settings: dict[str, Any] = {
         name: whole(value, name, least)
         for name, value, least in (
             ("steps", steps, 1), ("batch_size", batch_size, 1), ("length", length, 1), ("seed", seed, 0),
@@ -96,6 +95,7 @@ def fit_stream(
         )
     }  # fmt: skip
     train, held = _divided(_stream(symbols, "symbols"), validation)
+    settings |= {"validation": 0 if held is None else len(held), "clip": clip}
     generator = torch.Generator().manual_seed(settings["seed"])
     source = _Stream(train, held, settings["batch_size"], settings["length"], settings["every"], generator)
     _check_symbols(model, train, held)
@@ -155,9 +155,11 @@ def stream_loss(model: torch.nn.Module, symbols: Any, *, batch_size: int = 64, l
     The stream is cut into `batch_size` equal parts (one, if it is short), each from the initial state; what is left
     over at the end is not looked at. Divide by ln 2 for bits.
     """
+    _check_recurrent(model, "stream_loss")
     stream = _stream(symbols, "symbols")
-    batch = whole(batch_size, "batch_size") if len(stream) >= 8 * batch_size else 1
-    length = whole(length, "length")
+    batch, length = whole(batch_size, "batch_size"), whole(length, "length")
+    batch = batch if len(stream) >= 8 * batch else 1
+    _check_symbols(model, stream, None)
     rows = len(stream) // batch
     streams = stream[: rows * batch].view(batch, rows).to(device_of(model, stream))
     total, state = 0.0, None
@@ -168,6 +170,11 @@ def stream_loss(model: torch.nn.Module, symbols: Any, *, batch_size: int = 64, l
             logits = scaled(model, output).flatten(0, 1)
             total += float(F.cross_entropy(logits, window[:, 1:].flatten(), reduction="sum"))
     return total / (batch * (rows - 1))
+
+
+def _check_recurrent(model: torch.nn.Module, who: str) -> None:
+    if not getattr(model, "recurrent", False):
+        raise LayerError(f"{who}: the network has no state; give it a recurrent layer, or use fit")
 
 
 def _stream(symbols: Any, what: str) -> Tensor:
