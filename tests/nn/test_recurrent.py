@@ -207,6 +207,19 @@ def test_tables_in_place_of_products(kind, options):
         assert "Mul" not in operations[1]
 
 
+@kinds
+@pytest.mark.parametrize("bias", [-1.5, 0.0, 1.5])
+def test_tables_of_gates_that_reach_few_of_their_levels(kind, bias):
+    model = on_features(kind, levels=8, cell_bits=6, products="tables")
+    with torch.no_grad():
+        for name, p in model[1].named_parameters():
+            p.mul_(0.1) if "weight" in name else p.fill_(bias)
+    machine = model.machine()
+    reached = [wire.alphabet for wire in machine.wires.values() if type(wire.operation).__name__ == "Staircase"]
+    assert any(a.size < 8 for a in reached)
+    assert_exact(model, sequences(model, 5, 20))
+
+
 def test_tables_that_are_too_large_are_refused():
     model = on_symbols("lstm", cell_bits=16, products="tables")
     with pytest.raises(LayerError, match=r"table of all products.*fewer cell_bits or levels, or products='native'"):
