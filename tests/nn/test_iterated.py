@@ -194,6 +194,8 @@ def test_with_shortcuts_it_is_the_definition(seed, unit):
         z = x.numpy() @ ih[a:b].T + bias[a:b] + (hidden[:, :a] @ hh[a:b, :a].T << layer.shift)
         hidden[:, a:b] = 2 * np.searchsorted(thresholds, z, side="right") - (layer.levels - 1)
     assert (model(x).detach().numpy() == hidden[:, ends[-2] :]).all()
+    kinds = [wire.operation.kind for wire in model.machine().wires.values()]
+    assert kinds.count("staircase") == len(ends) - 1  # however often a block is read
 
 
 @pytest.mark.parametrize("unit", [4, 3000])
@@ -230,7 +232,7 @@ def test_one_block_that_reads_itself_is_an_rnn(unit, weights):
 
 def test_units_do_not_depend_on_what_is_open():
     """Sums are shifted as far as 24 bits reach with all blocks open, even where more would be better for the input."""
-    masks = [np.tri(4, 5, k=k, dtype=bool) for k in (0, 1, 4)]
+    masks = [np.eye(4, 5, dtype=bool), *(np.tri(4, 5, k=k, dtype=bool) for k in (0, 1, 4))]
     maps = [nn.IteratedMap((784, 32, 32, 32, 32), mask, 8, scale=32) for mask in masks]
     for layer in maps:
         layer.bind(nn.Input((784,), Levels(0, 255), offset=73, unit=90).start())
@@ -479,6 +481,11 @@ def test_twins_have_the_shape_and_the_state(mask):
     first, middle = twin.unroll(x[:, :3])
     rest, _ = twin.unroll(x[:, 3:], middle)
     assert torch.allclose(torch.cat([first, rest], dim=1), y, atol=1e-6)
+    with torch.no_grad():
+        for weight, entries in ((twin[1].weight_ih, twin[1].open_ih), (twin[1].weight_hh, twin[1].open_hh)):
+            weight[entries == 0] = 77.0  # what is closed is not read
+    assert (twin[1].open_hh == 0).any()
+    assert (twin(x) == y).all()
     with pytest.raises(InputError, match="map_1_h2"):
         twin.unroll(x, {"map_1_h1": middle["map_1_h1"]})
 
