@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ..kernels import native
-from ..machine import Builder, IntArray, LayerError, Levels, Wire, tables
+from ..machine import Builder, IntArray, LayerError, Wire, tables
 
 GATE = 256
 """What an open gate is worth."""
