@@ -17,7 +17,13 @@ weights, three seeds; the test part is read once. The first rate was fixed befor
 from the same latent weights and see the same batches. Every discrete network is compared with its machine, by ``==``,
 on test samples.
 
-    python studies/continuum.py                  # about ten minutes on one core
+What the run on record shows: where the class depends on what is out of a filter's sight (digits by rows), one block
+that reads itself is worth 6 to 7 points, the others 1 to 2 more, and weights without feedback (``wide``) only 2.
+Without a need of memory feedback gains nothing: on Fashion-MNIST L = 16 even loses 0.2 points with all blocks open, and
+is 0.4 to 0.8 below its twin in these two epochs. Japanese Vowels hardly needs memory, since four frames tell the
+speaker in 95 %: the 1 to 2 points that some feedback seems to gain are of the size of the scatter between seeds.
+
+    python studies/continuum.py                  # about fifteen minutes on one busy core
     python studies/continuum.py --only vowels    # this task anew, the others as recorded
 """
 
@@ -195,7 +201,8 @@ def plot(results: list[dict[str, Any]]) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 3.4), layout="constrained")
-    for axis, name in zip(figure.subplots(1, len(TASKS)), TASKS):
+    axes = dict(zip(TASKS, figure.subplots(1, len(TASKS))))
+    for name, axis in axes.items():
         for twin, color, label in ((False, "C0", f"L = {LEVELS}"), (True, "C1", "float twin")):
             part = [r for r in results if r["task"] == name and r["twin"] == twin]
             main = [r for r in part if not r["wide"]]
@@ -207,10 +214,10 @@ def plot(results: list[dict[str, Any]]) -> None:
             )
             control = statistics.mean(r["accuracy"] for r in part if r["wide"])
             axis.plot([-0.04], [control], "<", color=color, label=f"{label}, wide")
-        axis.set(title=TITLES[name], xlabel="density of blocks on and above the diagonal")
+        axis.set(title=TITLES[name], xlabel="density of feedback blocks")
         axis.grid(alpha=0.3)
-    figure.axes[0].set_ylabel("test accuracy, %")
-    figure.axes[-1].legend()
+    axes["fashion"].set_ylabel("test accuracy, %")
+    axes["rows"].legend(loc="lower right")
     figure.savefig(RESULTS / "continuum.png", dpi=120)
 
 
