@@ -14,7 +14,6 @@ except ImportError as error:
 from .activations import Activation, HardTanhD, Heaviside, ReLUD, SigmoidD, Sign, TanhD
 from .containers import Add, Identity, Sequential
 from .iterated import IteratedMap
-from .iterated import IteratedMap
 from .linear import Conv1d, Conv2d, Embedding, Linear
 from .models import Recipe
 from .norm import BatchNorm
@@ -43,7 +42,6 @@ __all__ = [
     "History",
     "Identity",
     "Input",
-    "IteratedMap",
     "IteratedMap",
     "Layer",
     "Linear",
