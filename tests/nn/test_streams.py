@@ -344,3 +344,40 @@ def test_sequences_that_do_not_fit_are_refused():
     plain = nn.Sequential(nn.Input((9,), Levels(0, 3)), nn.Linear(9, 3))
     with pytest.raises(InputError, match="lengths are for recurrent networks"):
         zahlen.fit(plain, x, y, lengths=lengths, progress=False)
+
+
+def test_a_batch_norm_would_count_padding():
+    model = nn.Sequential(
+        nn.Input((2,), Levels(-4, 4)), nn.Linear(2, 3), nn.BatchNorm(), nn.TanhD(5), nn.RNN(3, 4), nn.Linear(4, 2)
+    )
+    x, y, lengths = torch.randint(-4, 5, (12, 6, 2)), torch.arange(12) % 2, torch.arange(12) % 6 + 1
+    for net in (model, model.twin()):
+        with pytest.raises(LayerError, match="padding"):
+            nn.fit(net, x, y, lengths=lengths, epochs=1, progress=False)
+        nn.fit(net, x, y, lengths=torch.full((12,), 6), epochs=1, progress=False)
+
+
+def test_another_clip_is_another_training(tmp_path):
+    def train(clip, **options):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Input((2,), Levels(-4, 4)), nn.RNN(2, 4), nn.Linear(4, 2))
+        x, y = torch.ones(12, 6, 2, dtype=torch.int64), torch.arange(12) % 2
+        nn.fit(net, x, y, epochs=1, clip=clip, checkpoint=tmp_path / "c.pt", progress=False, **options)
+
+    train(1.0)
+    train(1.0, resume=True)
+    with pytest.raises(FileError, match="clip"):
+        train(0.5, resume=True)
+
+
+def test_a_trace_of_two_streams_of_two_rows_keeps_its_axes():
+    model = nn.Sequential(nn.Input((2, 3), Levels(-4, 4)), nn.Flatten(), nn.RNN(6, 4))
+    x = torch.randint(-4, 5, (2, 4, 2, 3))
+    assert model.trace(x)["x"].shape == x.shape
+    assert (model.trace(x)["x"] == x).all()
+
+
+def test_the_twin_of_an_embedding_finds_symbols_behind_a_unit():
+    model = nn.Sequential(nn.Input((3,), Levels(0, 4), unit=7), nn.Embedding(5, 2))
+    x = torch.arange(5)[:, None].expand(5, 3)
+    assert (model.twin()(x) == model[1].weight[x]).all()

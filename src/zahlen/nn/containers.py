@@ -241,8 +241,8 @@ class Sequential(torch.nn.Sequential, Layer):
             self(x)
         if not self.recurrent:
             return seen
-        batch = len(x)
-        return {name: y.reshape(-1, batch, *_shape_behind(y, batch)).transpose(0, 1) for name, y in seen.items()}
+        batch, time = x.shape[:2]
+        return {name: y.reshape(time, batch, *y.shape[1:]).transpose(0, 1) for name, y in seen.items()}
 
     def twin(self) -> torch.nn.Sequential:
         """The float network of the same shape, starting from the same latent weights.
@@ -294,11 +294,6 @@ def over_time(
     for layer in recurrent:
         layer.entering, layer.leaving = None, {}
     return y.reshape(time, batch, *y.shape[1:]).transpose(0, 1), leaving
-
-
-def _shape_behind(y: Tensor, batch: int) -> tuple[int, ...]:
-    """Of one step: behind (time, batch), or behind time * batch in one axis."""
-    return tuple(y.shape[2:] if y.ndim > 1 and y.shape[1] == batch and y.ndim > 2 else y.shape[1:])
 
 
 @contextmanager

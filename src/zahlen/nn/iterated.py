@@ -234,9 +234,9 @@ class IteratedMap(Stateful):
         sums = z + state
         if self.recurrent:
             for i, part in enumerate(self._parts, 1):
-                self.seen[f"{stem}_h{i}"] = hs[:-1, :, part]
-                self.seen[f"{stem}_z{i}"] = sums[..., part]
-                self.seen[f"{stem}_h{i}_next"] = hs[1:, :, part]
+                self.seen[f"{stem}_h{i}"] = hs[:-1, :, part].flatten(0, 1)
+                self.seen[f"{stem}_z{i}"] = sums[..., part].flatten(0, 1)
+                self.seen[f"{stem}_h{i}_next"] = hs[1:, :, part].flatten(0, 1)
             return
         for t, i in self._program():
             self.seen[f"{stem}_z{i}_{t}"] = sums[t - 1][:, self._parts[i - 1]]

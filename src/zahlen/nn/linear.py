@@ -279,12 +279,16 @@ class Embedding(Layer):
         return builder.embed(x, integers(on_grid(self.weight, self.scale, self.grid)))
 
     def twin(self) -> torch.nn.Module:
-        return _FloatEmbedding(self.symbols, self.width, _weight=self.weight.detach().clone())
+        module = _FloatEmbedding(self.symbols, self.width, _weight=self.weight.detach().clone())
+        module.unit = float(self.receives().unit)
+        return module
 
 
 class _FloatEmbedding(torch.nn.Embedding):
+    unit = 1.0
+
     def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input.long())
+        return super().forward((input * self.unit).round().long())
 
 
 def grid_repr(layer: _Affine | Embedding) -> str:

@@ -205,9 +205,9 @@ class Recurrent(Stateful):
             self.leaving[f"{self.names[k]}_{key}"] = registers[key][-1]
         if self.seen is not None:
             for key in self.cell.state:
-                self.seen[f"{self.names[k]}_{key}"] = registers[key][:-1]
-                self.seen[f"{self.names[k]}_{key}_next"] = registers[key][1:]
-            self.seen[f"{self.names[k]}_h_next"] = hs[1:]
+                self.seen[f"{self.names[k]}_{key}"] = registers[key][:-1].flatten(0, 1)
+                self.seen[f"{self.names[k]}_{key}_next"] = registers[key][1:].flatten(0, 1)
+            self.seen[f"{self.names[k]}_h_next"] = hs[1:].flatten(0, 1)
         return hs[1:].reshape(-1, self.hidden_size)
 
     def _pre_activations(self, x: Tensor, weight: Tensor, bias: Tensor, k: int) -> Tensor:

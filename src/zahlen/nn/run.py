@@ -103,7 +103,7 @@ class Run:
         self.history = History()
         self.best: dict[str, Tensor] = {}
         self.remarks: dict[str, Any] = {}
-        self.settings: dict[str, Any] = {**settings, "lr": self.lr}
+        self.settings: dict[str, Any] = {**settings, "lr": self.lr, "clip": clip}
 
     def go(
         self, checkpoint: str | Path | None, *, resume: bool, progress: bool, name: str, remarks: dict[str, Any] | None

@@ -95,7 +95,7 @@ def fit_stream(
         )
     }  # fmt: skip
     train, held = _divided(_stream(symbols, "symbols"), validation)
-    settings |= {"validation": 0 if held is None else len(held), "clip": clip}
+    settings["validation"] = 0 if held is None else len(held)
     generator = torch.Generator().manual_seed(settings["seed"])
     source = _Stream(train, held, settings["batch_size"], settings["length"], settings["every"], generator)
     _check_symbols(model, train, held)

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..machine import InputError
+from ..machine import InputError, LayerError
 from .containers import evaluating
+from .norm import BatchNorm
 from .run import History, Part, Run
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -91,7 +92,7 @@ def fit(
     FileError
         If the checkpoint is of another training, or damaged.
     LayerError
-        If the loss is no longer finite.
+        If the loss is no longer finite, or a batch norm would count padding.
 
     Examples
     --------
@@ -108,6 +109,7 @@ def fit(
     settings["seed"] = whole(seed, "seed", 0)
     samples = _samples(model, x, y, lengths, "fit")
     generator = torch.Generator().manual_seed(settings["seed"])
+    _check_norms(model, samples)
     train, held = _split(model, samples, validation, generator)
     for part in (train, held or train):
         _check_targets(model, part, loss)
@@ -115,6 +117,15 @@ def fit(
     steps = settings["epochs"] * source.steps
     run = Run(model, source, generator, steps=steps, lr=_number(lr), clip=clip, settings=settings)
     return run.go(checkpoint, resume=resume, progress=progress, name=name, remarks=remarks)
+
+
+def _check_norms(model: torch.nn.Module, samples: Samples) -> None:
+    """A `LayerError` if a batch norm would count padding."""
+    if samples.lengths is None or bool((samples.lengths == samples.x.shape[1]).all()):
+        return
+    kinds = (BatchNorm, torch.nn.modules.batchnorm._BatchNorm)
+    if any(isinstance(module, kinds) for module in model.modules()):
+        raise LayerError("fit: a batch norm would count the padding of shorter sequences; leave it out")
 
 
 def _number(value: Any) -> Any:
