@@ -27,7 +27,7 @@ import zahlen
 from zahlen import emit, nn
 
 RESULTS = Path(__file__).parent / "results"
-RATES = (5e-3, 1e-2, 2e-2, 4e-2)
+RATES = (1e-2, 2e-2, 4e-2)
 STEPS = 1500
 UNITS = 128
 LEVELS = (4, 8, 16, 64)

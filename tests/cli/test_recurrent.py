@@ -138,7 +138,8 @@ def test_no_data_means_the_language_reference(tmp_path: Path, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(b"", "empty"), (b"aaaa" * 500, "only one character"), (b"ab" * 40, "too few"), (b"a\xff" * 500, "UTF-8")]
+    ("content", "reason"),
+    [(b"", "empty"), (b"aaaa" * 500, "only one character"), (b"ab" * 40, "too few"), (b"a\xff" * 500, "UTF-8")],
 )
 def test_texts_that_cannot_be_learnt_are_refused_before_anything_is_written(
     content: bytes, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

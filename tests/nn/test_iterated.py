@@ -67,7 +67,8 @@ def sequences(model, batch=4, time=6):
 def put(layer, weight_ih, weight_hh, bias):
     """Set latent weights that stand for these integers."""
     with torch.no_grad():
-        layer.weight_ih.copy_(torch.as_tensor(weight_ih) / float(layer.cell.unit / layer.receives().unit))
+        scale = layer.cell.unit / (layer.receives().unit * (1 << layer.input_shift))
+        layer.weight_ih.copy_(torch.as_tensor(weight_ih) / float(scale))
         layer.weight_hh.copy_(torch.as_tensor(weight_hh) / layer.scale)
         layer.bias.copy_(torch.as_tensor(bias) / layer.cell.unit)
 
@@ -142,7 +143,7 @@ def test_what_does_not_fit_its_neighbours_is_refused():
 def perceptron_map(seed, shortcuts, unit=None):
     """A map with a strictly lower triangular mask; its integers, the bounds of its blocks, and its scales."""
     r, rng = random.Random(seed), np.random.default_rng(seed)
-    levels, blocks, factor, scale = r.choice([2, 3, 5, 16]), r.randint(1, 4), r.randint(1, 4), 8
+    levels, blocks, factor, scale = r.choice([2, 3, 5, 16]), r.randint(1, 4), r.randint(1, 3), 8
     sizes = [r.randint(1, 6) for _ in range(blocks + 1)]
     mask = np.tri(blocks, blocks + 1, dtype=bool) if shortcuts else np.eye(blocks, blocks + 1, dtype=bool)
     layer = nn.IteratedMap(sizes, mask, blocks + r.randint(0, 2), levels=levels, scale=scale, weights=15)
@@ -188,10 +189,11 @@ def test_with_shortcuts_it_is_the_definition(seed, unit):
     model, (ih, hh, bias), ends, _ = perceptron_map(seed, shortcuts=True, unit=unit)
     layer, x = model[1], samples(model, 20)
     assert (layer.shift > 0) == (unit == 2000)
+    assert unit == 1 or layer.input_shift == 0
     hidden = np.zeros((20, ends[-1]), dtype=np.int64)
     thresholds = tables.thresholds(tables.tanh_points(layer.levels), layer.scale * (layer.levels - 1) << layer.shift)
     for a, b in pairwise(ends):
-        z = x.numpy() @ ih[a:b].T + bias[a:b] + (hidden[:, :a] @ hh[a:b, :a].T << layer.shift)
+        z = (x.numpy() @ ih[a:b].T << layer.input_shift) + bias[a:b] + (hidden[:, :a] @ hh[a:b, :a].T << layer.shift)
         hidden[:, a:b] = 2 * np.searchsorted(thresholds, z, side="right") - (layer.levels - 1)
     assert (model(x).detach().numpy() == hidden[:, ends[-2] :]).all()
     kinds = [wire.operation.kind for wire in model.machine().wires.values()]

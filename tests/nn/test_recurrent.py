@@ -117,6 +117,21 @@ def test_inputs_on_a_large_unit_shift_the_states_share(kind, layers):
 
 
 @kinds
+@pytest.mark.parametrize("layers", [1, 2])
+def test_inputs_on_a_small_unit_shift_their_own_share(kind, layers):
+    model = on_features(kind, layers, unit=1, levels=64)
+    layer = model[1]
+    assert layer.input_shift > 0
+    assert layer.shift == 0
+    with torch.no_grad():
+        layer.weight_ih_l0.fill_(1.5)  # the grid reaches that far
+    weight = layer.constants(0)["weight_ih"]
+    worth = weight.flatten()[0] * (1 << layer.input_shift) / layer.cell.unit
+    assert abs(float(worth) - 1.5) < 0.1
+    assert_exact(model, sequences(model))
+
+
+@kinds
 def test_inputs_far_beyond_every_gate_are_cut_off_without_a_trace(kind):
     start = nn.Input((2,), Levels(-(2**30), 2**30), unit=1)
     model = shaken(nn.Sequential(start, KINDS[kind](2, 5, levels=5)))
@@ -429,7 +444,7 @@ def test_the_largest_sums_that_are_taken_are_exact(kind):
         except LayerError:
             bad = middle
     model = made(good)
-    assert model[1]._recurrent_bound > 2**22
+    assert model[1]._recurrent_bound(0) > 2**22
     with torch.no_grad():
         for p in model.parameters():
             p.copy_(1e3 * p.sign())

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ..machine import Builder, IntArray, LayerError, Levels, Wire
 from .cells import MOST_LEVELS, RNNCell
 from .exact import exact_products
-from .recurrent import LARGEST_INPUT, FloatStateful, Stateful, checked_state
+from .recurrent import LARGEST_INPUT, FloatStateful, Stateful, checked_state, coarse, rise
 from .scan import scan
 from .spec import FLOAT32_LIMIT, Spec, carrier, whole
 from .weights import default_scale, integers, on_grid, warn_if_dead, weight_grid
@@ -156,9 +156,11 @@ class IteratedMap(Stateful):
         # a coarse unit leaves too few integers for the weights of the input: the sums over h are shifted up, as far as
         # 24 bits reach with all blocks open, so that units are the same whatever is open
         unit, self.shift = self.scale * (self.levels - 1), 0
-        wanted = max(1, default_scale(self.grid, self.sizes[0]) // 2)
-        while unit << self.shift < wanted * spec.unit and self.shift < 12 and self._room(self.shift + 1, self.hidden):
+        while (
+            self.shift < 12 and coarse(unit << self.shift, self.grid, spec) and self._room(self.shift + 1, self.hidden)
+        ):
             self.shift += 1
+        self.input_shift = rise(unit << self.shift, self.grid, spec)
         self.cell = self._cell(self.shift)
         self._bias_grid = Levels(-LARGEST_INPUT * self.cell.unit, LARGEST_INPUT * self.cell.unit)
         reads = max(sum(n for n, entry in zip(self.sizes[1:], row[1:]) if entry) for row in self.mask)
@@ -183,7 +185,8 @@ class IteratedMap(Stateful):
 
     def integers(self) -> tuple[Tensor, Tensor, Tensor]:
         """`weight_ih`, `weight_hh` and `bias` as float32 tensors of integers, closed blocks 0; gradients go through."""
-        weight_ih = on_grid(self.weight_ih, float(self.cell.unit / self.receives().unit), self.grid)
+        scale = self.cell.unit / (self.receives().unit * (1 << self.input_shift))
+        weight_ih = on_grid(self.weight_ih, float(scale), self.grid)
         weight_hh = on_grid(self.weight_hh, self.scale, self.grid)
         return weight_ih * self.open_ih, weight_hh * self.open_hh, on_grid(self.bias, self.cell.unit, self._bias_grid)
 
@@ -213,6 +216,7 @@ class IteratedMap(Stateful):
         return hs[1:, :, self._parts[-1]].reshape(-1, self.sizes[-1])
 
     def _input_share(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        weight = weight * float(1 << self.input_shift) if self.input_shift else weight
         rows = float(weight.detach().abs().sum(1).amax()) * self.receives().bound + float(bias.detach().abs().amax())
         dtype = carrier(int(rows), self)
         with exact_products(x.device):
@@ -318,6 +322,7 @@ class _Block:
         self, layer: IteratedMap, weight: IntArray, across: list[IntArray], bias: IntArray, row: Sequence[bool]
     ) -> None:
         self.cell, self.shift, self.start = layer.cell, layer.shift, layer.cell.initial["h"]
+        self.input_shift = layer.input_shift
         self.weight, self.across, self.bias, self.row = weight, across, bias, row
 
     def emit(self, builder: Builder, x: Wire, h: Sequence[Wire | None], z: str, name: str) -> Wire:
@@ -330,15 +335,21 @@ class _Block:
 
     def _sum(self, builder: Builder, x: Wire, products: list[tuple[IntArray, Wire]], offset: IntArray, z: str) -> Wire:
         if not products:
-            return builder.affine(x, self.weight, offset, name=z) if self.row[0] else builder.constant(offset, name=z)
+            return self._input(builder, x, offset, z) if self.row[0] else builder.constant(offset, name=z)
         if self.row[0]:
-            return builder.add(builder.affine(x, self.weight, offset), self._shifted(builder, products), name=z)
+            return builder.add(self._input(builder, x, offset), self._shifted(builder, products), name=z)
         if self.shift:
             return builder.add(self._shifted(builder, products), builder.constant(offset), name=z)
         (weight, wire), *more = products
         if not more:
             return builder.affine(wire, weight, offset, name=z)
         return builder.add(builder.affine(wire, weight, offset), self._shifted(builder, more), name=z)
+
+    def _input(self, builder: Builder, x: Wire, offset: IntArray, name: str | None = None) -> Wire:
+        if not self.input_shift:
+            return builder.affine(x, self.weight, offset, name=name)
+        products = builder.shift(builder.affine(x, self.weight), -self.input_shift)
+        return builder.add(products, builder.constant(offset), name=name)
 
     def _shifted(self, builder: Builder, products: list[tuple[IntArray, Wire]]) -> Wire:
         total = reduce(builder.add, (builder.affine(wire, weight) for weight, wire in products))

@@ -140,29 +140,42 @@ class Recurrent(Stateful):
             raise self.fail(f"receives shape {spec.shape} a step, not ({self.input_size},)")
         self.spec = spec
         unit = self.scale * (self.levels - 1)
-        # a coarse unit leaves too few integers for the weights of the input: the state's share is shifted up
         self.shift = 0
         if not self.symbols:
-            wanted = max(1, default_scale(self.grid, self.input_size) // 2)
-            while unit << self.shift < wanted * spec.unit and self.shift < 12:
+            while self.shift < 12 and coarse(unit << self.shift, self.grid, spec) and self._room(self.shift + 1):
                 self.shift += 1
-        unit <<= self.shift
-        self.cell = self.cell_type(self.levels, self.gate_levels, self.cell_bits, unit)
-        self._row_grid = Levels(-LARGEST_INPUT * unit, LARGEST_INPUT * unit)
-        widest = max(abs(self.grid.lo), abs(self.grid.hi)) * (self.levels - 1)
-        self._recurrent_bound = (self.hidden_size * widest << self.shift) + self._row_grid.hi
-        # what the input adds may be cut off where it shuts every gate whatever the state adds
-        self._input_limit = FLOAT32_LIMIT - 1 - self._recurrent_bound
-        if self._input_limit < self._recurrent_bound + self.cell.reach():
+        self.input_shift = 0 if self.symbols else rise(unit << self.shift, self.grid, spec)
+        if not self._room(self.shift):
             raise self.fail(
-                f"pre-activations up to {self._recurrent_bound} leave 24 bits; take a smaller scale, fewer levels, "
-                "weights or units"
+                f"pre-activations up to {self._recurrent_bound(self.shift)} leave 24 bits; take a smaller scale, fewer "
+                "levels, weights or units"
             )
+        self.cell = self._cell(self.shift)
+        self._row_grid = Levels(-LARGEST_INPUT * self.cell.unit, LARGEST_INPUT * self.cell.unit)
+        # what the input adds may be cut off where it shuts every gate whatever the state adds
+        self._input_limit = FLOAT32_LIMIT - 1 - self._recurrent_bound(self.shift)
         return Spec((self.hidden_size,), Levels.odd(self.levels), Fraction(self.levels - 1))
 
+    def _cell(self, shift: int) -> Cell:
+        unit = self.scale * (self.levels - 1) << shift
+        return self.cell_type(self.levels, self.gate_levels, self.cell_bits, unit)
+
+    def _recurrent_bound(self, shift: int) -> int:
+        """Of the state's share with its bias."""
+        widest = max(abs(self.grid.lo), abs(self.grid.hi)) * (self.levels - 1)
+        return (self.hidden_size * widest << shift) + LARGEST_INPUT * self._cell(shift).unit
+
+    def _room(self, shift: int) -> bool:
+        """Whether 24 bits have room for the state's share, and for an input that shuts every gate against it."""
+        return 2 * self._recurrent_bound(shift) + self._cell(shift).reach() < FLOAT32_LIMIT
+
     def _input_scale(self, k: int) -> Fraction:
-        """Integer steps of a weight of the input per 1.0; what layers behind the first receive is shifted up later."""
-        return Fraction(self.scale) if k else self.cell.unit / self.receives().unit
+        """Integer steps of a weight of the input per 1.0, before the shift."""
+        return Fraction(self.scale) if k else self.cell.unit / (self.receives().unit * (1 << self.input_shift))
+
+    def _input_shift(self, k: int) -> int:
+        """By how much the input's products are shifted up; layers behind the first receive what the state holds."""
+        return self.shift if k else self.input_shift
 
     def constants(self, k: int) -> dict[str, Tensor]:
         """A layer's integers as float32 tensors by the names in `PARTS`, gradients passing straight through.
@@ -215,7 +228,8 @@ class Recurrent(Stateful):
             # a row for each symbol with its bias added once
             return F.embedding(x.long().view(-1), weight.t() + bias)
         bound = self.receives().bound if k == 0 else self.levels - 1
-        weight = weight * float(1 << self.shift) if k and self.shift else weight
+        shift = self._input_shift(k)
+        weight = weight * float(1 << shift) if shift else weight
         rows = float(weight.detach().abs().sum(1).amax()) * bound + float(bias.detach().abs().amax())
         dtype = carrier(int(rows), self)
         with exact_products(x.device):
@@ -270,8 +284,8 @@ class Recurrent(Stateful):
         if self.symbols and k == 0:
             symbol = builder.reshape(x, ()) if x.shape else x
             ours = builder.embed(symbol, constants["weight_ih"].T + bias, name=f"{name}_x")
-        elif k and self.shift:
-            ours = builder.shift(builder.affine(x, constants["weight_ih"]), -self.shift)
+        elif shift := self._input_shift(k):
+            ours = builder.shift(builder.affine(x, constants["weight_ih"]), -shift)
             ours = builder.add(ours, builder.constant(bias), name=f"{name}_x")
         else:
             ours = builder.affine(x, constants["weight_ih"], bias, name=f"{name}_x")
@@ -299,6 +313,23 @@ class Recurrent(Stateful):
             for name, value in module.cells.named_parameters():
                 value.copy_(getattr(self, name))
         return module
+
+
+def coarse(unit: int, grid: Levels, spec: Spec) -> bool:
+    """Whether this unit leaves too few integers for the input's weights, so that the state's share is shifted up."""
+    return unit < max(1, default_scale(grid, spec.size) // 2) * spec.unit
+
+
+def rise(unit: int, grid: Levels, spec: Spec) -> int:
+    """By how much the input's products are shifted up, where this unit would hold its weights near zero.
+
+    Weights are to reach +-2, or twice as far as usual for so many features if their grid is coarse.
+    """
+    finest = max(Fraction(max(abs(grid.lo), abs(grid.hi)), 2), Fraction(2 * default_scale(grid, spec.size)))
+    shift = 0
+    while unit > finest * spec.unit * (1 << shift):
+        shift += 1
+    return shift
 
 
 def _part(builder: Builder, z: Wire, j: int, n: int) -> Wire:
