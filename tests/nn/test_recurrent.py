@@ -125,7 +125,7 @@ def test_inputs_on_a_small_unit_shift_their_own_share(kind, layers):
     assert layer.shift == 0
     with torch.no_grad():
         layer.weight_ih_l0.fill_(1.5)  # the grid reaches that far
-    weight = layer.constants(0)["weight_ih"]
+    weight = layer.constants(0)["weight_ih"].detach()
     worth = weight.flatten()[0] * (1 << layer.input_shift) / layer.cell.unit
     assert abs(float(worth) - 1.5) < 0.1
     assert_exact(model, sequences(model))
