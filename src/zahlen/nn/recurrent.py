@@ -110,6 +110,9 @@ class Recurrent(Stateful):
         for k in range(num_layers):
             for part, shape in zip(PARTS, self._shapes(k)):
                 weight = torch.nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+                if self.symbols and k == 0 and part == "weight_ih":
+                    # rows of symbols start as those of an embedding do: it halves the steps that a text needs
+                    weight = torch.nn.Parameter(torch.randn(shape))
                 self.register_parameter(f"{part}_l{k}", weight)
             warn_if_dead(on_grid(self._parameter("weight_hh", k), self.scale, self.grid), type(self).__name__, 2)
 
@@ -360,7 +363,8 @@ class LSTM(Recurrent):
     cell_bits : int
         Width of an element of the cell, 3..16. The cell's range is +-2 up to 7 bits, +-4 up to 12, else +-8.
     symbols : bool
-        The input is one symbol 0..input_size-1 a step, and W_x a table with a row for each.
+        The input is one symbol 0..input_size-1 a step, and W_x a table with a row for each, which starts from N(0, 1)
+        as an embedding's does.
     weights : int or Levels
         As in `Linear`.
     scale : int, optional
