@@ -111,7 +111,7 @@ class Recurrent(Stateful):
             for part, shape in zip(PARTS, self._shapes(k)):
                 weight = torch.nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
                 if self.symbols and k == 0 and part == "weight_ih":
-                    # rows of symbols start as those of an embedding do: it halves the steps that a text needs
+                    # rows of symbols start as those of an embedding do, which lets a text be learnt in fewer steps
                     weight = torch.nn.Parameter(torch.randn(shape))
                 self.register_parameter(f"{part}_l{k}", weight)
             warn_if_dead(on_grid(self._parameter("weight_hh", k), self.scale, self.grid), type(self).__name__, 2)
