@@ -256,7 +256,7 @@ def test_a_table_keeps_its_grid(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["train", "fashion-mist", "-o", "{}"], 1, "did you mean fashion-mnist"),
         (["train", "{}/none.csv", "-o", "{}"], 1, "none.csv"),
         (["train", "{}/hole.csv", "--label", "y", "-o", "{}"], 1, "line 3"),
-        (["train", "digits", "--model", "rnn", "-o", "{}"], 2, "rnn"),
+        (["train", "digits", "--model", "svm", "-o", "{}"], 2, "svm"),
         (["train", "digits", "--channels", "4", "-o", "{}"], 2, "only a cnn"),
         (["train", "digits", "--activation", "heaviside", "--levels", "4", "-o", "{}"], 1, "levels"),
         (["train", "digits", "--model", "cnn", "--channels", "4,4,4,4", "-o", "{}"], 1, "too many"),

@@ -110,7 +110,7 @@ def test_what_is_no_recipe_is_refused():
         with pytest.raises(LayerError, match=reason):
             nn.restored(values)
     for change, reason in [
-        ({"model": "rnn"}, "no model 'rnn'"),
+        ({"model": "svm"}, "no model 'svm'"),
         ({"activation": "swish"}, "no activation 'swish'"),
         ({"activation": "heaviside"}, "heaviside has 2 levels, not 16; pass levels=2"),
         ({"model": "cnn", "channels": (2,) * 4}, "4 halvings are too many"),

@@ -57,7 +57,6 @@ class TestInput:
     @pytest.mark.parametrize(
         "make",
         [
-            lambda: nn.Input((), Levels(0, 1)),
             lambda: nn.Input(3, Levels(0, 1)),
             lambda: nn.Input((0,), Levels(0, 1)),
             lambda: nn.Input((2.0,), Levels(0, 1)),
