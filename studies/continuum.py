@@ -70,6 +70,11 @@ class Task:
     batch: int
     lr: float
 
+    @property
+    def outputs(self) -> int:
+        """How many classes there are."""
+        return len(self.data.classes)
+
 
 def fashion() -> Task:
     data = zahlen.data.load("fashion-mnist")
@@ -114,7 +119,7 @@ def mask(opened: int) -> np.ndarray:
 def weights(task: Task, width: int, opened: int) -> int:
     """Weights and biases of the map and of its readout."""
     read = int(mask(opened)[:, 1:].sum())
-    return width * (BLOCKS * (task.inputs + 1) + read * width + len(task.data.classes)) + len(task.data.classes)
+    return width * (BLOCKS * (task.inputs + 1) + read * width + task.outputs) + task.outputs
 
 
 def wide(task: Task) -> int:
@@ -131,7 +136,7 @@ def train(name: str, opened: int, control: bool, seed: int, twin: bool) -> dict[
     torch.manual_seed(seed)
     sizes = (task.inputs, *[width] * BLOCKS)
     block = nn.IteratedMap(sizes, mask(opened), task.steps, levels=LEVELS, scale=32)
-    network = nn.Sequential(*task.start(), block, nn.Linear(width, len(task.data.classes), scale=32))
+    network = nn.Sequential(*task.start(), block, nn.Linear(width, task.outputs, scale=32))
     net = network.twin() if twin else network
     part, test = task.data.train, task.data.test
     begun = time.perf_counter()
