@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from pairs import row
 
 from zahlen import Levels, nn
 from zahlen.kernels import native
@@ -67,19 +66,10 @@ def main() -> None:
         torch.set_num_threads(threads)
         for kind, options in CELLS:
             steps = discrete(kind, options), float_(kind)
-            times: tuple[list[float], list[float]] = ([], [])
-            for k in range(arguments.rounds + 3):
-                for step, seen in zip(steps, times):
-                    start = time.perf_counter()
-                    step()
-                    if k >= 3:
-                        seen.append(time.perf_counter() - start)
-            ratio = statistics.median(a / b for a, b in zip(*times))
-            ms = [f"{1000 * statistics.median(t):.1f}" for t in times]
             name = f"{kind} L = {options['levels']}" + (
                 f", {options['cell_bits']}-bit cell" if "cell_bits" in options else ""
             )
-            print(f"| {name} | {threads} | {ms[0]} | {ms[1]} | {ratio:.2f} |", flush=True)
+            print(row(f"{name} | {threads}", steps, arguments.rounds, 3, 1), flush=True)
 
 
 if __name__ == "__main__":

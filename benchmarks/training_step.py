@@ -6,11 +6,10 @@ python benchmarks/training_step.py [--threads 1] [--rounds 300]
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
+from pairs import row
 
 from zahlen import Levels, nn
 
@@ -51,16 +50,7 @@ def main() -> None:
     for name, make in NETWORKS.items():
         net = make()
         steps = stepper(net, x, y), stepper(net.twin(), x, y)
-        times: tuple[list[float], list[float]] = ([], [])
-        for k in range(arguments.rounds + 10):
-            for step, seen in zip(steps, times):
-                start = time.perf_counter()
-                step()
-                if k >= 10:
-                    seen.append(time.perf_counter() - start)
-        ratio = statistics.median(a / b for a, b in zip(*times))
-        ms = [f"{1000 * statistics.median(t):.2f}" for t in times]
-        print(f"| {name} | {ms[0]} | {ms[1]} | {ratio:.2f} |", flush=True)
+        print(row(name, steps, arguments.rounds, 10, 2), flush=True)
 
 
 if __name__ == "__main__":

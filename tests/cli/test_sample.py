@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,27 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from test_cli import call, needs_cc
 
 import zahlen
-from zahlen import cli
 from zahlen.sampling import sample
 
-needs_cc = pytest.mark.skipif(
-    shutil.which("cc") is None and not os.environ.get("ZAHLEN_REQUIRE_TOOLS"), reason="no C compiler"
-)
 TABLE = [[0, 20, 7, 3], [9, 0, 30, 12], [5, 25, 0, 11], [8, 14, 21, 0]]
-
-
-def call(*arguments: object) -> int:
-    """The command's exit code."""
-    old, sys.argv = sys.argv, ["zahlen", *map(str, arguments)]
-    try:
-        cli.main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    finally:
-        sys.argv = old
-    return 0
 
 
 @pytest.fixture

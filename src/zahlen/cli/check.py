@@ -162,7 +162,7 @@ def _inputs(
 
 
 def _real(machine: Machine, path: Path, count: int, spec: str | None) -> Iterator[tuple[str, int, Iterator[Batch]]]:
-    real = recorded_samples(path, machine) if spec is None else samples(machine, spec)
+    real = recorded_samples(path, machine) if spec is None else samples(machine, spec)[0]
     if real is None:
         error_console.print("real inputs left out: no metrics.json of this machine beside it; --data names some")
         return

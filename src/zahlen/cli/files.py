@@ -6,15 +6,10 @@ import json
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from ..machine import DataError, FileError, IntArray, LayerError, Machine
 from ..textmodel import TextModel
-
-if TYPE_CHECKING:
-    from ..data import Dataset
 
 
 def directory(path: Path) -> Path:
@@ -54,35 +49,22 @@ TEXT_STEPS = 100
 """Characters of each sequence that a text is cut into."""
 
 
-def samples(machine: Machine, spec: str) -> IntArray:
-    """Samples for a machine from a file, or the test part of a data set; for a model of text, parts of a text."""
+def samples(machine: Machine, spec: str) -> tuple[IntArray, IntArray | None]:
+    """Samples for a machine from a file, or the test part of a data set; for a model of text, parts of a text.
+
+    With them comes how many steps each of them has, if they are sequences of different lengths.
+    """
     from .. import data
 
     if "symbols" in machine.notes:
-        text = TextModel.of(machine).encode(_read_text(spec))
-        return _in_parts(np.asarray(text, dtype=np.int64), spec)
-    if Path(spec).suffix.lower() in (".npy", ".npz", ".csv"):
+        return _in_parts(data.encode(TextModel.of(machine).symbols, _read_text(spec)), spec), None
+    suffix = Path(spec).suffix.lower()
+    if suffix in (".npy", ".npz", ".csv"):
         notes = Notes.of(machine)
-        return data.samples(spec, columns=notes.columns, step=notes.step)
-    return _loaded(machine, spec).test.x
-
-
-def _loaded(machine: Machine, spec: str) -> Dataset:
-    from .. import data
-
-    step = Notes.of(machine).step if Path(spec).suffix.lower() == ".ts" else None
-    return data.load(spec, step=step)
-
-
-def lengths(machine: Machine, spec: str) -> IntArray | None:
-    """How many steps each of `samples` has, for a machine of sequences with different lengths."""
-    from .. import data
-
-    if not machine.registers or "symbols" in machine.notes:
-        return None
-    if Path(spec).suffix.lower() in (".npy", ".npz", ".csv"):
-        return data.sample_lengths(spec)
-    return _loaded(machine, spec).test.lengths
+        x = data.samples(spec, columns=notes.columns, step=notes.step)
+        return x, data.sample_lengths(spec) if machine.registers else None
+    test = data.load(spec, step=Notes.of(machine).step if suffix == ".ts" else None).test
+    return test.x, test.lengths if machine.registers else None
 
 
 def _read_text(spec: str) -> str:

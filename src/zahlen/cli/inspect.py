@@ -12,7 +12,7 @@ import typer
 
 from ..machine import InputError, load, replacing
 from .app import app, emit_app, error_console
-from .files import Notes, directory, expected_samples, lengths, samples
+from .files import Notes, directory, expected_samples, samples
 
 ModelFile = Annotated[Path, typer.Argument(help="A machine, as zahlen train writes it: model.zn.")]
 
@@ -45,12 +45,12 @@ def run(
     """
     machine = load(model)
     classes = Notes.of(machine).classes
-    outputs = machine.run(expected_samples(machine, samples(machine, source), source))
+    x, lengths = samples(machine, source)
+    outputs = machine.run(expected_samples(machine, x, source))
     if not isinstance(outputs, np.ndarray):
         raise InputError(f"{model}: run prints machines of one output, this one has {', '.join(machine.outputs)}")
     if machine.registers:
-        steps = lengths(machine, source)
-        outputs = outputs[:, -1] if steps is None else outputs[np.arange(len(outputs)), steps - 1]
+        outputs = outputs[:, -1] if lengths is None else outputs[np.arange(len(outputs)), lengths - 1]
     if out is not None:
         with replacing(out) as file:
             np.save(file, outputs, allow_pickle=False)

@@ -259,8 +259,12 @@ class Recurrent(Stateful):
         return state["h"], state.get("c", state["h"])
 
     def registers(self) -> dict[str, Levels]:
-        cells = {"h": Levels.odd(self.levels), "c": Levels(-self.cell.limit, self.cell.limit)}
-        return {f"{name}_{key}": cells[key] for name in self.names for key in self.cell.state}
+        held = self._held()
+        return {f"{name}_{key}": held[key] for name in self.names for key in self.cell.state}
+
+    def _held(self) -> dict[str, Levels]:
+        """What each kind of register holds."""
+        return {"h": Levels.odd(self.levels), "c": Levels(-self.cell.limit, self.cell.limit)}
 
     def widths(self) -> dict[str, int]:
         return dict.fromkeys(self.registers(), self.hidden_size)
@@ -274,7 +278,7 @@ class Recurrent(Stateful):
 
     def _emit_layer(self, builder: Builder, x: Wire, k: int, name: str) -> Wire:
         shape, cell, n = (self.hidden_size,), self.cell, self.hidden_size
-        held = {"h": Levels.odd(self.levels), "c": Levels(-cell.limit, cell.limit)}
+        held = self._held()
         registers = {key: builder.register(f"{name}_{key}", shape, held[key], cell.initial[key]) for key in cell.state}
         h = registers.get("h")
         if h is None:
