@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from zahlen.kernels import native
-from zahlen.nn import cells
+from zahlen.nn import cells, stairs
 from zahlen.nn.cells import GRUCell, LSTMCell, RNNCell
 from zahlen.nn.scan import scan
 
@@ -49,16 +49,23 @@ def tanh_level(z, unit, levels):
     return gate_level(2 * z, unit, levels)  # tanh(x) = 2 logistic(2 x) - 1
 
 
+def with_zero(levels):
+    """How many signed levels there are, where from sixteen on zero is one of them."""
+    return levels if levels < 16 else levels - (levels + 1) % 2
+
+
 def gate(z, unit, levels):
     return nearest(Fraction(256 * gate_level(z, unit, levels), levels - 1))
 
 
 def candidate(z, unit, levels, one):
+    levels = with_zero(levels)
     return away_from_zero(one * (Fraction(2 * tanh_level(z, unit, levels), levels - 1) - 1))
 
 
 def hidden(value, one, levels):
     """The level nearest to value / one."""
+    levels = with_zero(levels)
     return 2 * nearest((Fraction(value, one) + 1) / 2 * (levels - 1)) - (levels - 1)
 
 
@@ -69,7 +76,7 @@ def lstm(cell, zi, zf, zg, zo, c):
     g = candidate(zg, cell.unit, cell.gate_levels, 128)
     most = 2 ** (cell.cell_bits - 1) - 1
     c = max(-most, min(most, nearest(Fraction(f * c, 2**8) + Fraction(i * g * grid, 2**15))))
-    return hidden(o * candidate(c, grid, cell.levels, 128), 2**15, cell.levels), c
+    return hidden(o * candidate(c, grid, cell.gate_levels, 128), 2**15, cell.levels), c
 
 
 def gru(cell, xr, xu, xn, yr, yu, yn, c):
@@ -128,8 +135,11 @@ def test_products_go_to_the_nearest_level_halves_up(levels):
     output = LSTMCell(levels, levels, 8, 1).output
     products = range(-(2**15), 2**15 + 1)
     found = output(column(list(products))).tolist()
+    levels = with_zero(levels)
     assert found == [2 * ((v * (levels - 1) + 2**15 * levels) // 2**16) - (levels - 1) for v in products]
     some = random.Random(0).sample(products, 300)
+    assert len(output.values) == levels
+    assert (0 in found) == (levels >= 16 or levels % 2 == 1)
     assert [output.at(v) for v in some] == [hidden(v, 2**15, levels) for v in some]
 
 
@@ -142,17 +152,18 @@ def test_squashed_cells_and_states_at_every_integer(bits):
         assert cell.limit == most
         assert cell.state_unit == 2 ** (bits - (2 if bits <= 7 else 3 if bits <= 12 else 4))
         states = [*range(-most, most, step), most]
-        assert cell.squash(column(states)).tolist() == [candidate(c, cell.state_unit, levels, 128) for c in states]
+        assert cell.squash(column(states)).tolist() == [candidate(c, cell.state_unit, 16, 128) for c in states]
         state = GRUCell(levels, 16, bits, 1)
         assert state.output(column(states)).tolist() == [hidden(c, most, levels) for c in states]
-        assert state.candidate.values.tolist() == [away_from_zero(most * (Fraction(2 * k, 15) - 1)) for k in range(16)]
+        assert state.candidate.values.tolist() == [away_from_zero(most * Fraction(k, 7)) for k in range(-7, 8)]
 
 
 def test_no_two_levels_of_a_gate_have_one_value():
     for levels in range(2, cells.MOST_LEVELS + 1):
-        assert len(set(cells.gate_stairs(levels, 1).values)) == levels
-        assert (cells.unit_values(levels, 128) == -cells.unit_values(levels, 128)[::-1]).all()
-        assert len(set(cells.unit_values(levels, 128))) == levels
+        assert len(set(stairs.gate_stairs(levels, 1).values)) == levels
+        signed = stairs.signed_values(levels, 128)
+        assert (signed == -signed[::-1]).all()
+        assert len(set(signed)) == with_zero(levels)
 
 
 # ---------------------------------------------------------------------------------------------------- one step
@@ -199,13 +210,13 @@ def test_rnn_at_every_integer(levels):
     assert h[:, 0].tolist() == [rnn(cell, v) for v in z]
 
 
-def test_registers_start_at_the_level_of_zero_or_the_one_above():
+def test_registers_start_at_zero_or_the_level_above():
     for levels in LEVELS:
-        zero = 1 if levels % 2 == 0 else 0
+        zero = 1 if levels in (2, 4) else 0
         assert LSTMCell(levels, 16, 8, 10).initial == {"h": zero, "c": 0}
         assert GRUCell(levels, 16, 8, 10).initial == {"c": 0}
         assert GRUCell(levels, 16, 8, 10).output.at(0) == zero
-        assert RNNCell(levels, 16, 8, 10).initial == {"h": zero}
+        assert RNNCell(levels, 16, 8, 10).initial == {"h": 1 if levels % 2 == 0 else 0}
 
 
 # ---------------------------------------------------------------------------------------------------- forms
@@ -331,9 +342,11 @@ def float_backward(cell, z, weight, bias, gh, gc, h, c, *, shift, size):
     With `size` every coefficient and gradient is replaced by its absolute value, and 1 - s^2 by 1 + s^2: then they
     are sums of the sizes of all terms, which bound what rounding the terms can do.
     """
-    kind, levels, one = cell.kind, cell.levels, cell.state_unit
+    kind, one = cell.kind, cell.state_unit
+    levels = cell.levels if kind == "rnn" else with_zero(cell.levels)
+    signed = with_zero(cell.gate_levels)  # of the candidate and of what a cell is squashed to
     z, weight, bias, gh, gc, h, c = (t.detach().double() for t in (z, weight, bias, gh, gc, h, c))
-    edge = {n: 1 - 1 / (2 * (n - 1)) for n in (levels, cell.gate_levels)}
+    edge = {n: 1 - 1 / (2 * (n - 1)) for n in (levels, signed)}
 
     def sized(v):
         return v.abs() if size else v
@@ -372,15 +385,15 @@ def float_backward(cell, z, weight, bias, gh, gc, h, c, *, shift, size):
             vi, vf, vg, vo, vt = (kept[:, part(k)] for k in range(5))
             raw = torch.floor(vf * c / 256 + vi * vg * one / 2**15 + 0.5)
             i, f, o = (logistic_of(a[k] + share(k), v / 256) for k, v in ((0, vi), (1, vf), (3, vo)))
-            g = tanh_of(a[2] + share(2), vg / 128, cell.gate_levels)
+            g = tanh_of(a[2] + share(2), vg / 128, signed)
             real = Through.apply(f * real + i * g, sized(c_next.double()) / one, (raw.abs() <= cell.limit).double())
-            squashed = tanh_of(real, vt / 128, levels)
+            squashed = tanh_of(real, vt / 128, signed)
             lh_now = to_levels(o * squashed, h_next.double())
         elif kind == "gru":
             vr, vu, vn = (kept[:, part(k)] for k in range(3))
             r, u = (logistic_of(a[k] + share(k), v / 256) for k, v in ((0, vr), (1, vu)))
             yn = Through.apply(share(2), sized(y[:, part(2)]) / cell.unit, 1.0)
-            n = tanh_of(a[2] + r * yn, vn / one, cell.gate_levels)
+            n = tanh_of(a[2] + r * yn, vn / one, signed)
             shut = Through.apply(u, 1 - vu / 256, 1.0 if size else -1.0)
             real = Through.apply(u * real + shut * n, sized(c_next.double()) / one, 1.0)
             lh_now = to_levels(real, h_next.double())

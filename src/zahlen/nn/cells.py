@@ -22,91 +22,15 @@ import torch
 from torch import Tensor
 
 from ..kernels import native
-from ..machine import Builder, IntArray, LayerError, Wire, tables
+from ..machine import Builder, IntArray, LayerError, Levels, Wire, tables
+from .stairs import GATE, Stairs, gate_stairs, nearest_stairs, signed_grid, tanh_edge, tanh_stairs
 
-GATE = 256
-"""What an open gate is worth."""
 CANDIDATE = 128
 """What 1.0 of a candidate, or of a squashed cell, is worth."""
 MOST_LEVELS = 257
 """More levels of a gate would not all have values of their own."""
 TABLE_LIMIT = 2**16
 """Most entries of a table of all products of two operands."""
-
-
-@dataclass(frozen=True, eq=False)
-class Stairs:
-    """y = values[number of thresholds at or below z].
-
-    Attributes
-    ----------
-    thresholds, values : int64 (T,), (T + 1,)
-    """
-
-    thresholds: IntArray
-    values: IntArray
-
-    @property
-    def levels(self) -> int:
-        """How many values there are."""
-        return len(self.values)
-
-    def index(self, z: Tensor) -> Tensor:
-        """Which level is reached: int64, of the shape of z."""
-        edges = torch.as_tensor(self.thresholds, dtype=z.dtype, device=z.device)
-        return torch.bucketize(z.contiguous(), edges, right=True)
-
-    def __call__(self, z: Tensor) -> Tensor:
-        """The values reached, float32 of the shape of z."""
-        values = torch.as_tensor(self.values, dtype=torch.float32, device=z.device)
-        return values[self.index(z)]
-
-    def at(self, z: int) -> int:
-        """The value reached at one integer."""
-        return int(self.values[np.searchsorted(self.thresholds, z, side="right")])
-
-    def numbers(self) -> IntArray:
-        """As the kernels read it: buckets of 2^shift integers, each with at most one threshold inside."""
-        t = self.thresholds
-        lo, hi = int(t[0]) - 1, int(t[-1])
-        gap = int(np.diff(t).min()) if len(t) > 1 else 1
-        shift = max(0, gap.bit_length() - 1)
-        starts = np.arange(lo, hi + 1, 1 << shift)
-        base = np.searchsorted(t, starts, side="right")
-        return np.concatenate([[lo, hi, shift, self.levels, len(base)], base, [*t, 2**31 - 1], self.values])
-
-
-def unit_values(levels: int, one: int) -> IntArray:
-    """round(one (2k / (L - 1) - 1)) for k = 0..L-1, halves away from zero, so that signs are symmetric.
-
-    >>> unit_values(4, 128)
-    array([-128,  -43,   43,  128])
-    """
-    steps = one * (2 * np.arange(levels) - (levels - 1))
-    return np.asarray(np.sign(steps) * ((2 * np.abs(steps) + levels - 1) // (2 * (levels - 1))))
-
-
-def gate_stairs(levels: int, unit: int) -> Stairs:
-    """The logistic function at `unit` steps per 1.0, rounded to L levels worth 0..256."""
-    values = (2 * GATE * np.arange(levels) + levels - 1) // (2 * (levels - 1))
-    return Stairs(tables.thresholds(tables.sigmoid_points(levels), unit), values)
-
-
-def tanh_stairs(levels: int, unit: int, values: IntArray) -> Stairs:
-    """The hyperbolic tangent at `unit` steps per 1.0, rounded to L levels of these values."""
-    return Stairs(tables.thresholds(tables.tanh_points(levels), unit), values)
-
-
-def nearest_stairs(levels: int, one: int) -> Stairs:
-    """Integers from -one to one, of which each goes to the nearest of L levels 2k - (L - 1), halves up."""
-    # k is reached from one (2k - 1) / (L - 1) - one on
-    edges = [-((one * (levels - 1) - one * (2 * k - 1)) // (levels - 1)) for k in range(1, levels)]
-    return Stairs(np.array(edges), 2 * np.arange(levels) - (levels - 1))
-
-
-def tanh_edge(levels: int) -> float:
-    """Where the slope of a tanh with L levels stops falling: the middle of what rounds to 1."""
-    return float(1 - Fraction(1, 2 * (levels - 1)))
 
 
 @dataclass(frozen=True)
@@ -116,7 +40,7 @@ class Cell(ABC):
     Attributes
     ----------
     levels : int
-        Of the hidden state, 2k - (L - 1).
+        Of the hidden state: `Cell.hidden` says which.
     gate_levels : int
         Of the gates and of the candidate.
     cell_bits : int
@@ -137,6 +61,11 @@ class Cell(ABC):
     separate: ClassVar[bool] = False  # whether the state's share of the pre-activation comes apart
 
     # ------------------------------------------------------------------------------------------------ constants
+
+    @classmethod
+    def hidden(cls, levels: int) -> tuple[Levels, int]:
+        """What the hidden state holds, and how many of its integer steps make 1.0."""
+        return signed_grid(levels)
 
     @abstractmethod
     def numbers(self) -> list[Any]:
@@ -165,6 +94,11 @@ class Cell(ABC):
     def inner(self) -> tuple[Stairs, ...]:
         """The staircases over pre-activations."""
 
+    @property
+    def edge(self) -> float:
+        """Where the slope of the last tanh stops falling."""
+        return tanh_edge(self.gate_levels)
+
     @cached_property
     def plan(self) -> Any:
         """The kernels' form of the cell."""
@@ -177,8 +111,8 @@ class Cell(ABC):
     @cached_property
     def slopes(self) -> Any:
         """float32 (5,): what turns integers into the real values that gradients are about."""
-        edges = [tanh_edge(self.gate_levels), tanh_edge(self.levels)]
-        values = [self.levels - 1, 1 / self.unit, 1 / self.state_unit, *edges]
+        edges = [tanh_edge(self.gate_levels), self.edge]
+        values = [self.hidden(self.levels)[1], 1 / self.unit, 1 / self.state_unit, *edges]
         return np.array(values, dtype=np.float32)
 
     # ------------------------------------------------------------------------------------------------ one step
@@ -261,12 +195,12 @@ class LSTMCell(Cell):
     @cached_property
     def candidate(self) -> Stairs:
         """Pre-activation of g to -128..128."""
-        return tanh_stairs(self.gate_levels, self.unit, unit_values(self.gate_levels, CANDIDATE))
+        return tanh_stairs(self.gate_levels, self.unit, CANDIDATE)
 
     @cached_property
     def squash(self) -> Stairs:
         """The cell to -128..128."""
-        return tanh_stairs(self.levels, self.state_unit, unit_values(self.levels, CANDIDATE))
+        return tanh_stairs(self.gate_levels, self.state_unit, CANDIDATE)
 
     @cached_property
     def output(self) -> Stairs:
@@ -396,7 +330,7 @@ class GRUCell(Cell):
     @cached_property
     def candidate(self) -> Stairs:
         """Pre-activation of n to the state's grid."""
-        return tanh_stairs(self.gate_levels, self.unit, unit_values(self.gate_levels, self.limit))
+        return tanh_stairs(self.gate_levels, self.unit, self.limit)
 
     @cached_property
     def output(self) -> Stairs:
@@ -481,6 +415,10 @@ class RNNCell(Cell):
     keeps = 0
     state = ("h",)
 
+    @classmethod
+    def hidden(cls, levels: int) -> tuple[Levels, int]:
+        return Levels.odd(levels), levels - 1
+
     @property
     def limit(self) -> int:
         return self.levels - 1
@@ -492,11 +430,16 @@ class RNNCell(Cell):
     @cached_property
     def stairs(self) -> Stairs:
         """The pre-activation to the hidden state's levels."""
-        return tanh_stairs(self.levels, self.unit, 2 * np.arange(self.levels) - (self.levels - 1))
+        values = 2 * np.arange(self.levels) - (self.levels - 1)
+        return Stairs(tables.thresholds(tables.tanh_points(self.levels), self.unit), values)
 
     @property
     def initial(self) -> dict[str, int]:
         return {"h": self.stairs.at(0)}
+
+    @property
+    def edge(self) -> float:
+        return float(1 - Fraction(1, 2 * (self.levels - 1)))
 
     def inner(self) -> tuple[Stairs, ...]:
         return (self.stairs,)
