@@ -46,6 +46,10 @@ def rows() -> list[dict[str, Any]]:
     ]
     table += [row("LSTM L = 64, 6-bit cell", levels=64, cell_bits=6)]
     table += [
+        row(f"LSTM L = 16, 64 levels of gates, {bits}-bit cell", levels=16, gate_levels=64, cell_bits=bits)
+        for bits in BITS
+    ]
+    table += [
         row("LSTM L = 16, 4-bit cell, 16 weights, no multiplication", levels=16, cell_bits=4, weights=16,
             products="tables"),
         row("float GRU", "gru", True),

@@ -156,6 +156,8 @@ def test_texts_that_cannot_be_learnt_are_refused_before_anything_is_written(
         ["--model", "mlp", "--steps", "3"],
         ["--model", "mlp", "--cell-bits", "8"],
         ["--model", "rnn", "--cell-bits", "8"],
+        ["--model", "rnn", "--gate-levels", "8"],
+        ["--model", "mlp", "--gate-levels", "8"],
         ["--model", "lstm", "--epochs", "3"],
         ["--model", "lstm", "--hidden", "8,8"],
         ["--model", "lstm", "--channels", "8"],

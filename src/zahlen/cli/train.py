@@ -41,6 +41,9 @@ def train(
     cell_bits: Annotated[
         int | None, typer.Option(min=3, max=16, help="Width of an LSTM's or GRU's cell.", show_default="8")
     ] = None,
+    gate_levels: Annotated[
+        int | None, typer.Option(min=2, max=257, help="Values of a gate.", show_default="as --levels")
+    ] = None,
     products: Annotated[
         Literal["native", "tables"] | None,
         typer.Option(help="tables: products of gates are look-ups.", show_default="native"),
@@ -100,9 +103,11 @@ def train(
     labelled = path.is_dir() or path.suffix.lower() in TABLES or data in ("digits", "fashion-mnist")
     text = recurrent and not labelled
     _belongs(channels is not None, model == "cnn", "--channels", "only a cnn has channels; add --model cnn")
-    for name, given in (("--layers", layers), ("--cell-bits", cell_bits), ("--products", products)):
+    _belongs(layers is not None, recurrent, "--layers", "only recurrent models have it; add --model lstm")
+    cell = (("--cell-bits", cell_bits), ("--gate-levels", gate_levels), ("--products", products))
+    for name, given in cell:
         _belongs(given is not None, recurrent, name, "only recurrent models have it; add --model lstm")
-    _belongs(model == "rnn" and cell_bits is not None, False, "--cell-bits", "an rnn has no cell")
+        _belongs(given is not None, model != "rnn", name, "an rnn has neither cell nor gates")
     for name, given in (("--steps", steps), ("--length", length)):
         _belongs(given is not None, text, name, "only training on a text has it")
     _belongs(epochs is not None, not text, "--epochs", "training on a text has --steps")
@@ -116,6 +121,7 @@ def train(
     if recurrent:
         cells: dict[str, Any] = {"hidden": widths[0], "layers": layers or 1, **grid}
         cells |= {"cell_bits": 8 if cell_bits is None else cell_bits, "products": products or "native"}
+        cells |= {"gate_levels": gate_levels}
     rate = (0.01 if recurrent else 1e-3) if lr is None else lr
     norm = 0.25 if clip is None and recurrent else clip
     from .. import data as sources

@@ -31,7 +31,7 @@ class RecurrentRecipe:
         Outputs: classes of a sequence, or the symbols.
     hidden, layers : int
         Units of a recurrent layer, and how many there are.
-    levels, cell_bits, weights, products
+    levels, cell_bits, weights, products, gate_levels
         As in `LSTM`.
 
     Raises
@@ -54,11 +54,22 @@ class RecurrentRecipe:
     cell_bits: int = 8
     weights: int = 255
     products: Literal["native", "tables"] = "native"
+    gate_levels: int | None = None
 
     def __post_init__(self) -> None:
         if self.model not in KINDS:
             raise LayerError(f"no recurrent model {self.model!r}; there are {', '.join(KINDS)}")
-        numbers = (self.lo, self.hi, self.step, self.classes, self.hidden, self.layers, self.levels, self.cell_bits)
+        numbers: tuple[int, ...] = (
+            self.lo,
+            self.hi,
+            self.step,
+            self.classes,
+            self.hidden,
+            self.layers,
+            self.levels,
+            self.cell_bits,
+        )
+        numbers += () if self.gate_levels is None else (self.gate_levels,)
         rows = (self.shape, self.mean, self.deviation)
         if any(not isinstance(row, tuple) for row in rows) or any(
             type(v) is not int for v in (*numbers, self.weights, *(v for row in rows for v in row))
@@ -94,7 +105,8 @@ class RecurrentRecipe:
     def network(self) -> Sequential:
         """The network; its weights start from PyTorch's seed."""
         options: dict[str, Any] = {"levels": self.levels, "weights": self.weights}
-        options |= {} if self.model == "rnn" else {"cell_bits": self.cell_bits, "products": self.products}
+        if self.model != "rnn":
+            options |= {"cell_bits": self.cell_bits, "products": self.products, "gate_levels": self.gate_levels}
         layers: list[Any] = [Input(self.shape, Levels(self.lo, self.hi, self.step))]
         if self.mean:
             layers += [] if self.shape else [Reshape(1)]
