@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import joblib
-import torch
 from series_data import path, series
+from torch import manual_seed, set_num_threads  # the module itself would be pickled with its `classes`
 
 from zahlen import nn
 
@@ -36,9 +36,9 @@ SEEDS = (0, 1, 2)
 
 def train(name: str, model: str, options: dict[str, Any], twin: bool, seed: int) -> dict[str, Any]:
     """Train one network on one thread and read the test part once."""
-    torch.set_num_threads(1)
+    set_num_threads(1)
     data = series(name)
-    torch.manual_seed(seed)
+    manual_seed(seed)
     recipe = nn.RecurrentRecipe.fitting(
         model, data.train.values, data.alphabet, len(data.classes), hidden=32, **options
     )

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from zahlen.kernels import native
+from zahlen.machine import Levels
 from zahlen.nn import cells, stairs
 from zahlen.nn.cells import GRUCell, LSTMCell, RNNCell
 from zahlen.nn.scan import scan
@@ -50,7 +51,7 @@ def tanh_level(z, unit, levels):
 
 
 def with_zero(levels):
-    """How many signed levels there are, where from sixteen on zero is one of them."""
+    """How many signed levels an LSTM has, where from sixteen on zero is one of them."""
     return levels if levels < 16 else levels - (levels + 1) % 2
 
 
@@ -59,13 +60,11 @@ def gate(z, unit, levels):
 
 
 def candidate(z, unit, levels, one):
-    levels = with_zero(levels)
     return away_from_zero(one * (Fraction(2 * tanh_level(z, unit, levels), levels - 1) - 1))
 
 
 def hidden(value, one, levels):
     """The level nearest to value / one."""
-    levels = with_zero(levels)
     return 2 * nearest((Fraction(value, one) + 1) / 2 * (levels - 1)) - (levels - 1)
 
 
@@ -73,10 +72,11 @@ def lstm(cell, zi, zf, zg, zo, c):
     """h', c' of one unit."""
     grid = 2 ** (cell.cell_bits - {2: 2, 4: 3, 8: 4}[2 if cell.cell_bits <= 7 else 4 if cell.cell_bits <= 12 else 8])
     i, f, o = (gate(z, cell.unit, cell.gate_levels) for z in (zi, zf, zo))
-    g = candidate(zg, cell.unit, cell.gate_levels, 128)
+    levels, signed = with_zero(cell.levels), with_zero(cell.gate_levels)
+    g = candidate(zg, cell.unit, signed, 128)
     most = 2 ** (cell.cell_bits - 1) - 1
     c = max(-most, min(most, nearest(Fraction(f * c, 2**8) + Fraction(i * g * grid, 2**15))))
-    return hidden(o * candidate(c, grid, cell.gate_levels, 128), 2**15, cell.levels), c
+    return hidden(o * candidate(c, grid, signed, 128), 2**15, levels), c
 
 
 def gru(cell, xr, xu, xn, yr, yu, yn, c):
@@ -114,7 +114,7 @@ def test_gates_and_candidates_are_the_rounded_functions_at_every_integer(levels,
     ends = cell.reach() + 3
     z = range(-ends, ends + 1)
     assert cell.gate(column(list(z))).tolist() == [gate(v, unit, levels) for v in z]
-    assert cell.candidate(column(list(z))).tolist() == [candidate(v, unit, levels, 128) for v in z]
+    assert cell.candidate(column(list(z))).tolist() == [candidate(v, unit, with_zero(levels), 128) for v in z]
     assert RNNCell(levels, levels, 8, unit).stairs(column(list(z))).tolist() == [
         2 * tanh_level(v, unit, levels) - (levels - 1) for v in z
     ]
@@ -125,9 +125,9 @@ def test_gates_and_candidates_are_the_rounded_functions_at_every_integer(levels,
 def test_pre_activations_beyond_the_reach_change_nothing(levels):
     for kind in KINDS.values():
         cell = kind(levels, levels, 8, 1000)
-        for stairs in cell.inner():
-            assert stairs.at(cell.reach() - 1) == stairs.at(2**23) == stairs.values[-1]
-            assert stairs.at(-cell.reach()) == stairs.at(-(2**23)) == stairs.values[0]
+        for inner in cell.inner():
+            assert inner.at(cell.reach() - 1) == inner.at(2**23) == inner.values[-1]
+            assert inner.at(-cell.reach()) == inner.at(-(2**23)) == inner.values[0]
 
 
 @pytest.mark.parametrize("levels", LEVELS)
@@ -152,18 +152,18 @@ def test_squashed_cells_and_states_at_every_integer(bits):
         assert cell.limit == most
         assert cell.state_unit == 2 ** (bits - (2 if bits <= 7 else 3 if bits <= 12 else 4))
         states = [*range(-most, most, step), most]
-        assert cell.squash(column(states)).tolist() == [candidate(c, cell.state_unit, 16, 128) for c in states]
+        assert cell.squash(column(states)).tolist() == [candidate(c, cell.state_unit, 15, 128) for c in states]
         state = GRUCell(levels, 16, bits, 1)
         assert state.output(column(states)).tolist() == [hidden(c, most, levels) for c in states]
-        assert state.candidate.values.tolist() == [away_from_zero(most * Fraction(k, 7)) for k in range(-7, 8)]
+        assert state.candidate.values.tolist() == [away_from_zero(most * (Fraction(2 * k, 15) - 1)) for k in range(16)]
 
 
 def test_no_two_levels_of_a_gate_have_one_value():
     for levels in range(2, cells.MOST_LEVELS + 1):
         assert len(set(stairs.gate_stairs(levels, 1).values)) == levels
-        signed = stairs.signed_values(levels, 128)
+        signed = stairs.worth(Levels.odd(levels), 128)
         assert (signed == -signed[::-1]).all()
-        assert len(set(signed)) == with_zero(levels)
+        assert len(set(signed)) == levels
 
 
 # ---------------------------------------------------------------------------------------------------- one step
@@ -184,7 +184,7 @@ def test_lstm_over_all_levels_and_cells(levels, bits):
     table = column(cases)
     h, c, kept = stepped(cell, table[:, :4].contiguous(), table, table[:, 4:].contiguous())
     assert list(zip(h[:, 0].tolist(), c[:, 0].tolist())) == [lstm(cell, *case) for case in cases]
-    assert kept[:, 2].tolist() == [candidate(case[2], 5, levels, 128) for case in cases]
+    assert kept[:, 2].tolist() == [candidate(case[2], 5, with_zero(levels), 128) for case in cases]
 
 
 @pytest.mark.parametrize(("levels", "bits"), [(2, 3), (3, 4), (4, 8), (5, 16)])
@@ -212,11 +212,12 @@ def test_rnn_at_every_integer(levels):
 
 def test_registers_start_at_zero_or_the_level_above():
     for levels in LEVELS:
-        zero = 1 if levels in (2, 4) else 0
+        above = 1 if levels % 2 == 0 else 0
+        zero = above if levels < 16 else 0
         assert LSTMCell(levels, 16, 8, 10).initial == {"h": zero, "c": 0}
         assert GRUCell(levels, 16, 8, 10).initial == {"c": 0}
-        assert GRUCell(levels, 16, 8, 10).output.at(0) == zero
-        assert RNNCell(levels, 16, 8, 10).initial == {"h": 1 if levels % 2 == 0 else 0}
+        assert GRUCell(levels, 16, 8, 10).output.at(0) == above
+        assert RNNCell(levels, 16, 8, 10).initial == {"h": above}
 
 
 # ---------------------------------------------------------------------------------------------------- forms
@@ -343,8 +344,9 @@ def float_backward(cell, z, weight, bias, gh, gc, h, c, *, shift, size):
     are sums of the sizes of all terms, which bound what rounding the terms can do.
     """
     kind, one = cell.kind, cell.state_unit
-    levels = cell.levels if kind == "rnn" else with_zero(cell.levels)
-    signed = with_zero(cell.gate_levels)  # of the candidate and of what a cell is squashed to
+    levels, signed = cell.levels, cell.gate_levels  # of the hidden state; of the candidate and the squashed cell
+    if kind == "lstm":
+        levels, signed = with_zero(levels), with_zero(signed)
     z, weight, bias, gh, gc, h, c = (t.detach().double() for t in (z, weight, bias, gh, gc, h, c))
     edge = {n: 1 - 1 / (2 * (n - 1)) for n in (levels, signed)}
 

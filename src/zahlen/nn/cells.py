@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -22,8 +21,8 @@ import torch
 from torch import Tensor
 
 from ..kernels import native
-from ..machine import Builder, IntArray, LayerError, Levels, Wire, tables
-from .stairs import GATE, Stairs, gate_stairs, nearest_stairs, signed_grid, tanh_edge, tanh_stairs
+from ..machine import Builder, IntArray, LayerError, Levels, Wire
+from .stairs import GATE, Stairs, gate_stairs, nearest_stairs, tanh_edge, tanh_stairs, with_zero
 
 CANDIDATE = 128
 """What 1.0 of a candidate, or of a squashed cell, is worth."""
@@ -63,9 +62,9 @@ class Cell(ABC):
     # ------------------------------------------------------------------------------------------------ constants
 
     @classmethod
-    def hidden(cls, levels: int) -> tuple[Levels, int]:
-        """What the hidden state holds, and how many of its integer steps make 1.0."""
-        return signed_grid(levels)
+    def hidden(cls, levels: int) -> Levels:
+        """What the hidden state holds; `hi` stands for 1.0."""
+        return Levels.odd(levels)
 
     @abstractmethod
     def numbers(self) -> list[Any]:
@@ -94,11 +93,6 @@ class Cell(ABC):
     def inner(self) -> tuple[Stairs, ...]:
         """The staircases over pre-activations."""
 
-    @property
-    def edge(self) -> float:
-        """Where the slope of the last tanh stops falling."""
-        return tanh_edge(self.gate_levels)
-
     @cached_property
     def plan(self) -> Any:
         """The kernels' form of the cell."""
@@ -108,11 +102,24 @@ class Cell(ABC):
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "plan"}  # pointers stay here
 
+    @property
+    def candidates(self) -> Levels:
+        """What a candidate is rounded to."""
+        return self.hidden(self.gate_levels)
+
+    @property
+    def squashed(self) -> Levels:
+        """What the last tanh is rounded to."""
+        return self.candidates
+
     @cached_property
     def slopes(self) -> Any:
         """float32 (5,): what turns integers into the real values that gradients are about."""
-        edges = [tanh_edge(self.gate_levels), self.edge]
-        values = [self.hidden(self.levels)[1], 1 / self.unit, 1 / self.state_unit, *edges]
+        edges = [
+            tanh_edge(self.candidates),
+            tanh_edge(self.hidden(self.levels if self.kind == "rnn" else self.gate_levels)),
+        ]
+        values = [self.hidden(self.levels).hi, 1 / self.unit, 1 / self.state_unit, *edges]
         return np.array(values, dtype=np.float32)
 
     # ------------------------------------------------------------------------------------------------ one step
@@ -173,6 +180,10 @@ class LSTMCell(Cell):
     keeps = 5
     state = ("h", "c")
 
+    @classmethod
+    def hidden(cls, levels: int) -> Levels:
+        return with_zero(levels)
+
     @property
     def fraction_bits(self) -> int:
         """F: a cell of n bits has a grid of 2^-F. The range is 2 up to 7 bits, 4 up to 12, then 8."""
@@ -195,17 +206,17 @@ class LSTMCell(Cell):
     @cached_property
     def candidate(self) -> Stairs:
         """Pre-activation of g to -128..128."""
-        return tanh_stairs(self.gate_levels, self.unit, CANDIDATE)
+        return tanh_stairs(self.candidates, self.unit, CANDIDATE)
 
     @cached_property
     def squash(self) -> Stairs:
         """The cell to -128..128."""
-        return tanh_stairs(self.gate_levels, self.state_unit, CANDIDATE)
+        return tanh_stairs(self.candidates, self.state_unit, CANDIDATE)
 
     @cached_property
     def output(self) -> Stairs:
         """A product o t, worth 1.0 at 2^15, to the hidden state's levels."""
-        return nearest_stairs(self.levels, GATE * CANDIDATE)
+        return nearest_stairs(self.hidden(self.levels), GATE * CANDIDATE)
 
     @property
     def mix(self) -> tuple[int, int, int]:
@@ -330,12 +341,12 @@ class GRUCell(Cell):
     @cached_property
     def candidate(self) -> Stairs:
         """Pre-activation of n to the state's grid."""
-        return tanh_stairs(self.gate_levels, self.unit, self.limit)
+        return tanh_stairs(self.candidates, self.unit, self.limit)
 
     @cached_property
     def output(self) -> Stairs:
         """The state to the hidden state's levels."""
-        return nearest_stairs(self.levels, self.limit)
+        return nearest_stairs(self.hidden(self.levels), self.limit)
 
     @property
     def initial(self) -> dict[str, int]:
@@ -415,9 +426,9 @@ class RNNCell(Cell):
     keeps = 0
     state = ("h",)
 
-    @classmethod
-    def hidden(cls, levels: int) -> tuple[Levels, int]:
-        return Levels.odd(levels), levels - 1
+    @property
+    def squashed(self) -> Levels:
+        return self.hidden(self.levels)
 
     @property
     def limit(self) -> int:
@@ -430,16 +441,11 @@ class RNNCell(Cell):
     @cached_property
     def stairs(self) -> Stairs:
         """The pre-activation to the hidden state's levels."""
-        values = 2 * np.arange(self.levels) - (self.levels - 1)
-        return Stairs(tables.thresholds(tables.tanh_points(self.levels), self.unit), values)
+        return tanh_stairs(self.squashed, self.unit, self.squashed.hi)
 
     @property
     def initial(self) -> dict[str, int]:
         return {"h": self.stairs.at(0)}
-
-    @property
-    def edge(self) -> float:
-        return float(1 - Fraction(1, 2 * (self.levels - 1)))
 
     def inner(self) -> tuple[Stairs, ...]:
         return (self.stairs,)

@@ -142,8 +142,8 @@ class Recurrent(Stateful):
         elif spec.shape != (self.input_size,):
             raise self.fail(f"receives shape {spec.shape} a step, not ({self.input_size},)")
         self.spec = spec
-        hidden, one = self.cell_type.hidden(self.levels)
-        unit = self.scale * one
+        hidden = self.cell_type.hidden(self.levels)
+        unit = self.scale * hidden.hi
         self.shift = 0
         if not self.symbols:
             while self.shift < 12 and coarse(unit << self.shift, self.grid, spec) and self._room(self.shift + 1):
@@ -158,15 +158,15 @@ class Recurrent(Stateful):
         self._row_grid = Levels(-LARGEST_INPUT * self.cell.unit, LARGEST_INPUT * self.cell.unit)
         # what the input adds may be cut off where it shuts every gate whatever the state adds
         self._input_limit = FLOAT32_LIMIT - 1 - self._recurrent_bound(self.shift)
-        return Spec((self.hidden_size,), hidden, Fraction(one))
+        return Spec((self.hidden_size,), hidden, Fraction(hidden.hi))
 
     def _cell(self, shift: int) -> Cell:
-        unit = self.scale * self.cell_type.hidden(self.levels)[1] << shift
+        unit = self.scale * self.cell_type.hidden(self.levels).hi << shift
         return self.cell_type(self.levels, self.gate_levels, self.cell_bits, unit)
 
     def _recurrent_bound(self, shift: int) -> int:
         """Of the state's share with its bias."""
-        widest = max(abs(self.grid.lo), abs(self.grid.hi)) * self.cell_type.hidden(self.levels)[0].hi
+        widest = max(abs(self.grid.lo), abs(self.grid.hi)) * self.cell_type.hidden(self.levels).hi
         return (self.hidden_size * widest << shift) + LARGEST_INPUT * self._cell(shift).unit
 
     def _room(self, shift: int) -> bool:
@@ -231,7 +231,7 @@ class Recurrent(Stateful):
         if self.symbols and k == 0:
             # a row for each symbol with its bias added once
             return F.embedding(x.long().view(-1), weight.t() + bias)
-        bound = self.receives().bound if k == 0 else self.cell_type.hidden(self.levels)[0].hi
+        bound = self.receives().bound if k == 0 else self.cell_type.hidden(self.levels).hi
         shift = self._input_shift(k)
         weight = weight * float(1 << shift) if shift else weight
         rows = float(weight.detach().abs().sum(1).amax()) * bound + float(bias.detach().abs().amax())
@@ -255,7 +255,7 @@ class Recurrent(Stateful):
             c = state["c"]
             state["h"] = self.cell.output(c.detach())  # type: ignore[attr-defined]
             if c.requires_grad:  # the float cell has one state, so what the levels get goes to it, as inside `scan`
-                steps = c * (self.cell_type.hidden(self.levels)[1] / self.cell.limit)
+                steps = c * (self.cell_type.hidden(self.levels).hi / self.cell.limit)
                 state["h"] = state["h"] + (steps - steps.detach())
         return state["h"], state.get("c", state["h"])
 
@@ -265,7 +265,7 @@ class Recurrent(Stateful):
 
     def _held(self) -> dict[str, Levels]:
         """What each kind of register holds."""
-        return {"h": self.cell.hidden(self.levels)[0], "c": Levels(-self.cell.limit, self.cell.limit)}
+        return {"h": self.cell.hidden(self.levels), "c": Levels(-self.cell.limit, self.cell.limit)}
 
     def widths(self) -> dict[str, int]:
         return dict.fromkeys(self.registers(), self.hidden_size)
@@ -362,8 +362,8 @@ class LSTM(Recurrent):
     num_layers : int
         Layers one behind the other.
     levels : int
-        L, of the hidden state, 2..257: the levels 2k - (L - 1), and U = L - 1. Even L from 16 on have one less, to
-        include zero (16 are -14, -12, .., 14).
+        L, of the hidden state, 2..257: the levels 2k - (L - 1), and U = L - 1. In an LSTM even L from 16 on have one
+        less, to include zero (16 are -14, -12, .., 14).
     gate_levels : int, optional
         Of the gates, and of the candidate and the squashed cell, by the same rule; as many as `levels` by default.
     cell_bits : int
