@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from .engine import install as _install
 from .machine import Alphabet, Builder, Codes, Levels, Machine, Wire, ZahlenError, load
 
 __version__ = "0.1.0"
 __all__ = ["Alphabet", "Builder", "Codes", "Levels", "Machine", "Wire", "ZahlenError", "fit", "load"]
+
+_install()  # machines run on the kernels of this processor, where some were built
 
 
 def __getattr__(name: str) -> Any:
@@ -20,6 +23,6 @@ def __getattr__(name: str) -> Any:
 
     if name == "fit":
         return importlib.import_module("zahlen.nn").fit
-    if name in ("nn", "data", "emit", "analysis"):
+    if name in ("nn", "data", "emit", "analysis", "engine"):
         return importlib.import_module(f"zahlen.{name}")
     raise AttributeError(f"module 'zahlen' has no attribute {name!r}")

@@ -5,29 +5,47 @@
 
 #include "dispatch.h"
 
+#ifdef ZAHLEN_X86
+#include <cpuid.h>
+#endif
+
 typedef struct {
     const char *name;
     const Recurrent *recurrent;
+    const Engine *engine;
 } Variant;
 
 // the fastest last
 static const Variant variants[] = {
-    {"portable", &recurrent_portable},
+    {"portable", &recurrent_portable, &engine_portable},
 #ifdef ZAHLEN_X86
-    {"avx2", &recurrent_avx2},
-    {"avx512", &recurrent_avx512},
+    {"avx2", &recurrent_avx2, &engine_avx2},
+#ifdef ZAHLEN_AVXVNNI
+    {"avxvnni", &recurrent_avx2, &engine_avxvnni},
+#endif
+    {"avx512", &recurrent_avx512, &engine_avx512},
+    {"vnni", &recurrent_avx512, &engine_vnni},
 #endif
 };
 
 static int runs_here(const char *name) {
 #ifdef ZAHLEN_X86
     __builtin_cpu_init();
-    if (strcmp(name, "avx512") == 0) {
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    }
+    const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const int avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     if (strcmp(name, "avx2") == 0) {
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+        return avx2;
+    }
+    if (strcmp(name, "avxvnni") == 0) {
+        unsigned a, b, c, d;  // not a name that older compilers know
+        return avx2 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+    }
+    if (strcmp(name, "avx512") == 0) {
+        return avx512;
+    }
+    if (strcmp(name, "vnni") == 0) {
+        return avx512 && __builtin_cpu_supports("avx512vnni");
     }
 #endif
     return strcmp(name, "portable") == 0;
@@ -47,6 +65,15 @@ const Recurrent *variant_recurrent(const char *name) {
     for (size_t v = 0; v < sizeof variants / sizeof *variants; v++) {
         if (strcmp(variants[v].name, name) == 0 && runs_here(name)) {
             return variants[v].recurrent;
+        }
+    }
+    return NULL;
+}
+
+const Engine *variant_engine(const char *name) {
+    for (size_t v = 0; v < sizeof variants / sizeof *variants; v++) {
+        if (strcmp(variants[v].name, name) == 0 && runs_here(name)) {
+            return variants[v].engine;
         }
     }
     return NULL;

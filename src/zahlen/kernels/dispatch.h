@@ -3,6 +3,7 @@
 #ifndef ZAHLEN_DISPATCH_H
 #define ZAHLEN_DISPATCH_H
 
+#include "program.h"
 #include "recurrent.h"
 
 // The k-th name, the fastest last; NULL behind the last.
@@ -10,5 +11,6 @@ const char *variant_name(int k);
 
 // The kernels of that name; NULL if there are none that run here.
 const Recurrent *variant_recurrent(const char *name);
+const Engine *variant_engine(const char *name);
 
 #endif

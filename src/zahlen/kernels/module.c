@@ -1,10 +1,7 @@
 // The extension module zahlen.kernels._native: checks buffers, lets other threads run, calls the kernels.
 
-#ifndef Py_LIMITED_API
-#define Py_LIMITED_API 0x030B0000
-#endif
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "binding.h"
+
 #include <string.h>
 
 #include "dispatch.h"
@@ -271,12 +268,24 @@ static PyObject *choose(PyObject *self, PyObject *args) {
         return PyErr_Format(PyExc_ValueError, "no kernels named %s run on this processor", name);
     }
     recurrent = found;
+    engine_choose(name);
     Py_RETURN_NONE;
+}
+
+static PyObject *any_dot8(PyObject *self, PyObject *none) {
+    (void)self, (void)none;
+    return PyBool_FromLong(engine_any_dot8());
 }
 
 static PyMethodDef methods[] = {
     {"variants", variants_, METH_NOARGS, "variants(): names of the kernels that run here, the fastest last."},
     {"choose", choose, METH_VARARGS, "choose(name): use these kernels from now on."},
+    {"any_dot8", any_dot8, METH_NOARGS, "any_dot8(): whether products of 8 bits are exact whatever the weights."},
+    {"program", engine_program, METH_VARARGS, "program(words, data): a packed program, checked."},
+    {"execute", (PyCFunction)(void (*)(void))engine_execute, METH_FASTCALL,
+     "execute(program, inputs, outputs, states_in, states_out, kept, batch, times, threads): whether inputs were fine"},
+    {"bind", (PyCFunction)(void (*)(void))engine_bind, METH_FASTCALL, "bind(..as execute): a call of it"},
+    {"reset", (PyCFunction)(void (*)(void))engine_reset, METH_FASTCALL, "reset(program, kept, batch)"},
     {"plan", make_plan, METH_VARARGS, "plan(kind, numbers): a cell's staircases and constants, checked."},
     {"lstm_forward", lstm_forward_, METH_VARARGS, "lstm_forward(plan, units, z, c, h_next, c_next, kept)"},
     {"lstm_backward", lstm_backward_, METH_VARARGS, "lstm_backward(plan, units, dh, c, kept, dc, dz, slopes)"},
@@ -292,6 +301,7 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_native", "Compiled 
 PyMODINIT_FUNC PyInit__native(void) {
     for (int k = 0; variant_name(k) != NULL; k++) {
         recurrent = variant_recurrent(variant_name(k));
+        engine_choose(variant_name(k));
     }
     return PyModule_Create(&module);
 }

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 class Executor(Protocol):
-    """Computes the `wanted` wires of one step, each (batch, *shape) of its `value_dtype`, from checked arrays."""
+    """Computes the `wanted` wires of one step, each (batch, *shape) of its `value_dtype`, from checked arrays.
+
+    One that also has ``unroll(machine, inputs, state, steps)`` is asked for whole sequences at once: it returns the
+    state behind them and the outputs of all times, or None where it has no way. ``explain(machine)`` says how it
+    computes.
+    """
 
     def __call__(
         self,

@@ -228,15 +228,23 @@ class Machine:
             return self._outputs(self._in_chunks(inputs, executor))
         batch = _length(inputs.values())
         current = self.initial_state(batch) if state is None else self._state(state, batch if inputs else None)
-        steps = []
-        for t in range(next(iter(inputs.values())).shape[1] if inputs else 1):
-            result = self._evaluate({n: v[:, t] for n, v in inputs.items()}, current, self._step_wires, executor)
-            current = {name: result[successor] for name, successor in self.successors.items()}
-            steps.append({name: result[name] for name in self.outputs})
+        steps = next(iter(inputs.values())).shape[1] if inputs else 1
         if not steps:
             raise InputError("run: a sequence has at least one step")
-        outputs = self._outputs({name: np.stack([s[name] for s in steps], axis=1) for name in self.outputs})
+        current, found = self._unroll(inputs, current, steps, executor)
+        outputs = self._outputs(found)
         return (current, outputs) if return_state else outputs
+
+    def plan(self, *, executor: str | None = None) -> str:
+        """How the machine is computed here: which kernel each operation gets, and why.
+
+        Parameters
+        ----------
+        executor : str, optional
+            As in `run`.
+        """
+        explain = getattr(executors.get(executor), "explain", None)
+        return explain(self) if explain is not None else "every operation by the reference interpreter"
 
     def step(self, state: Mapping[str, ArrayLike], x: ArrayLike, *, executor: str | None = None) -> tuple[Any, Any]:
         """One step of a batch: ``state', output = step(state, input)``.
@@ -288,6 +296,21 @@ class Machine:
         executor: str | None,
     ) -> dict[str, IntArray]:
         return executors.get(executor)(self, inputs, state, wanted)
+
+    def _unroll(
+        self, inputs: Mapping[str, IntArray], state: Mapping[str, IntArray], steps: int, executor: str | None
+    ) -> tuple[dict[str, IntArray], dict[str, IntArray]]:
+        chosen = executors.get(executor)
+        if (unroll := getattr(chosen, "unroll", None)) is not None:
+            result: tuple[dict[str, IntArray], dict[str, IntArray]] | None = unroll(self, inputs, state, steps)
+            if result is not None:
+                return result
+        taken = []
+        for t in range(steps):
+            values = chosen(self, {n: v[:, t] for n, v in inputs.items()}, state, self._step_wires)
+            state = {name: values[successor] for name, successor in self.successors.items()}
+            taken.append(values)
+        return dict(state), {name: np.stack([s[name] for s in taken], axis=1) for name in self.outputs}
 
     def _in_chunks(self, inputs: dict[str, IntArray], executor: str | None) -> dict[str, IntArray]:
         batch = _length(inputs.values())

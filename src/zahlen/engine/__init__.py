@@ -1,0 +1,7 @@
+"""The engine: a machine's wires on the kernels of this processor, by default behind every `Machine.run`."""
+
+from .executor import engine, install
+from .plan import NoPlan
+from .program import Program
+
+__all__ = ["NoPlan", "Program", "engine", "install"]

@@ -1,0 +1,328 @@
+"""Affine maps and convolutions: which product, from which places, and what is done to the sums at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..machine import IntArray, Wire
+from ..machine import operations as op
+from ..machine.machine import multiplies
+from .forms import Form, Home, Slot, Type
+from .places import Placed, channels_last
+from .staircases import INT32, Steps
+from .words import Op
+
+if TYPE_CHECKING:
+    from .plan import Planner
+
+
+class Dot(IntEnum):
+    """Products, by the numbers of ``program.h``."""
+
+    DOT8 = 0
+    DOT8_PAIRS = 1
+    DOT16 = 2
+    DOT32 = 3
+    DOT64 = 4
+
+
+class Epilogue(IntEnum):
+    """What becomes of the sums, by the numbers of ``program.h``."""
+
+    SUMS = 0
+    CODES = 1
+    CODES_PER_CHANNEL = 2
+
+
+NAMES = {
+    Dot.DOT8: "8-bit products",
+    Dot.DOT8_PAIRS: "8-bit products, pairs in 16 bits",
+    Dot.DOT16: "16-bit products",
+    Dot.DOT32: "32-bit products",
+    Dot.DOT64: "64-bit products",
+}
+FORMS = {Dot.DOT16: Form(Type.S16, 0), Dot.DOT32: Form(Type.S32, 0), Dot.DOT64: Form(Type.S64, 0)}
+DTYPES = {Dot.DOT8: np.int8, Dot.DOT8_PAIRS: np.int8, Dot.DOT16: np.int16, Dot.DOT32: np.int32, Dot.DOT64: np.int64}
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """What is done with the sums at once: another wire added, a staircase, a maximum over four neighbours."""
+
+    sums: Wire  # what the staircase counts
+    wire: Wire  # what comes out
+    names: tuple[str, ...] = ()  # what is passed over
+    added: str | None = None
+    staircase: op.Staircase | None = None
+    pool: op.MaxPool | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """Where a product reads: positions of a row, and the runs of elements at each.
+
+    Attributes
+    ----------
+    source : Placed
+    positions : int64 (P,)
+        Where each begins.
+    segments : int64 (S,)
+        Where each run begins, from there.
+    weight : int64 (channels, S, length)
+    """
+
+    source: Placed
+    positions: IntArray
+    segments: IntArray
+    weight: IntArray
+
+
+# ---------------------------------------------------------------------------------------------------- what follows
+
+
+def fusion(planner: Planner, wire: Wire) -> Fusion:
+    """The longest chain behind a product that its kernel can take on."""
+    result = Fusion(wire, wire)
+    while (name := planner.only_consumer(result.wire.name)) is not None:
+        behind, names = planner.machine.wires[name], (*result.names, result.wire.name)
+        operation = behind.operation
+        if isinstance(operation, op.Add) and result.wire is wire and _addable(planner, wire, behind):
+            (added,) = set(behind.operands) - {wire.name}
+            result = replace(result, sums=behind, wire=behind, names=names, added=added)
+        elif isinstance(operation, op.Staircase) and result.staircase is None and _codes(planner, result, behind):
+            result = replace(result, wire=behind, names=names, staircase=operation)
+        elif isinstance(operation, op.MaxPool) and result.pool is None and _fourfold(wire, operation):
+            result = replace(result, wire=behind, names=names, pool=operation)
+        else:
+            break
+    if result.staircase is None and result.pool is not None:
+        return Fusion(wire, wire)
+    return result
+
+
+def _addable(planner: Planner, wire: Wire, behind: Wire) -> bool:
+    """Whether sums may start from the other operand of an addition."""
+    others = set(behind.operands) - {wire.name}
+    if len(others) != 1 or not isinstance(wire.operation, op.Affine) or len(wire.shape) != 1:
+        return False
+    placed = planner.placed.get(others.pop())
+    fine = _narrow(wire) and _narrow(behind)
+    return fine and placed is not None and placed.start() == 0 and placed.slot.form == Form(Type.S32, 0)
+
+
+def _narrow(wire: Wire) -> bool:
+    return INT32[0] < wire.alphabet.lo and wire.alphabet.hi < INT32[1]
+
+
+def _codes(planner: Planner, result: Fusion, behind: Wire) -> bool:
+    """Whether a staircase may follow the sums at once: rising, to bytes, channel by channel or the same for all."""
+    operation, sums = behind.operation, result.sums
+    assert isinstance(operation, op.Staircase)
+    if planner.forms[behind.name].type != Type.U8 or not _narrow(sums):
+        return False
+    if not operation.per_channel:
+        steps = Steps.of(operation.thresholds, operation.values, sums.alphabet.lo, sums.alphabet.hi)
+        return len(steps.thresholds) < 256 and bool((np.diff(steps.values) >= 0).all())
+    channel_axis = 0 if isinstance(sums.operation, op.Conv) else len(behind.shape) - 1
+    if operation.axis % len(behind.shape) != channel_axis or operation.thresholds.shape[1] >= 256:
+        return False
+    gaps = np.diff(operation.values[0])
+    same = bool((operation.values == operation.values[0]).all() and (gaps == gaps[0]).all())
+    return same and 0 < gaps[0] < 256
+
+
+def _fourfold(wire: Wire, operation: op.MaxPool) -> bool:
+    """Whether windows hold four positions each, and each position at most once."""
+    if not isinstance(wire.operation, op.Conv) or len(operation.size) != len(wire.shape) - 1:
+        return False
+    return (
+        prod(operation.size) == 4 and operation.size == operation.stride and not any(sum(p) for p in operation.padding)
+    )
+
+
+# ---------------------------------------------------------------------------------------------------- where
+
+
+def affine_shape(planner: Planner, wire: Wire, operation: op.Affine) -> Shape:
+    """Rows of the last axis, in whatever order they stand, if that is the same for all."""
+    name = wire.operands[0]
+    source, width = planner.operand(name), operation.weight.shape[1]
+    rows = source.where.reshape(-1, width)
+    inside = rows[0] - rows[0].min()
+    run = int(inside.max()) + 1
+    alike = bool((rows - rows.min(axis=1, keepdims=True) == inside).all())
+    if not alike or run > 2 * width:
+        source = planner.gathered(name, source, planner.section[wire.name])
+        rows = source.where.reshape(-1, width)
+        inside, run = np.arange(width), width
+    weight = np.zeros((len(operation.weight), 1, run), dtype=np.int64)
+    weight[:, 0, inside] = operation.weight
+    return Shape(source, rows.min(axis=1), np.zeros(1, dtype=np.int64), weight)
+
+
+def conv_source(planner: Planner, wire: Wire, operation: op.Conv) -> Placed:
+    """The operand with channels last and as much halo as the padding needs."""
+    name = wire.operands[0]
+    source, x, section = planner.operand(name), planner.machine.wires[name], planner.section[wire.name]
+    if not _has_zero(source.slot.form):
+        source = planner.converted(name, source, Form.direct(x.alphabet), section)
+    if source.halo is not None and all(
+        a >= c and b >= d for (a, b), (c, d) in zip(source.halo, operation.padding, strict=True)
+    ):
+        return source
+    elements, where = channels_last(x.shape, operation.padding)
+    target = Placed(Slot(source.slot.form, elements, Home.SCRATCH), where, operation.padding)
+    if elements > x.size:
+        planner.zeros(target.slot, wire.name)
+    return planner.moved(name, source, target, section, "channels last")
+
+
+def _has_zero(form: Form) -> bool:
+    """Whether zero, which padding is, can be stored."""
+    return form.type != Type.U8 or 0 <= -form.base < 256
+
+
+def conv_shapes(planner: Planner, wire: Wire, operation: op.Conv) -> list[Shape]:
+    """The shape for each group of channels."""
+    source = conv_source(planner, wire, operation)
+    out, width, *kernel = operation.weight.shape
+    x = planner.machine.wires[wire.operands[0]].shape
+    halo = source.halo
+    assert halo is not None
+    sizes = [before + n + after for (before, after), n in zip(halo, x[1:])]
+    strides = [x[0] * prod(sizes[k + 1 :]) for k in range(len(sizes))]
+    origin = sum((h[0] - p[0]) * s for h, p, s in zip(halo, operation.padding, strides))
+    positions = origin + _grid(wire.shape[1:], [a * b for a, b in zip(operation.stride, strides)])
+    taps = _grid(tuple(kernel), [a * b for a, b in zip(operation.dilation, strides)])
+    per, shapes = out // operation.groups, []
+    for g in range(operation.groups):
+        weight = operation.weight[g * per : (g + 1) * per].reshape(per, width, -1).transpose(0, 2, 1)
+        segments = taps + g * width
+        if operation.groups == 1 and operation.dilation[-1] == 1:
+            # taps of the last axis stand one behind the other
+            weight, segments = weight.reshape(per, -1, kernel[-1] * width), segments[:: kernel[-1]]
+        shapes.append(Shape(source, positions, segments, np.ascontiguousarray(weight)))
+    return shapes
+
+
+def _grid(sizes: tuple[int, ...], strides: list[int]) -> IntArray:
+    """sum_k i_k stride_k for all i below the sizes, row-major."""
+    total: IntArray = np.zeros((), dtype=np.int64)
+    for n, stride in zip(sizes, strides):
+        total = total[..., None] + np.arange(n) * stride
+    return total.ravel()
+
+
+# ---------------------------------------------------------------------------------------------------- which
+
+
+def choose(planner: Planner, wire: Wire, form: Form, weight: IntArray) -> tuple[Dot, str]:
+    """The narrowest exact product, and why."""
+    x = planner.machine.wires[wire.operands[0]].alphabet
+    most = int(np.abs(weight).max())
+    if _narrow(wire):
+        if form.type == Type.U8 and weight.min() >= -128 and weight.max() <= 127:
+            top = max(x.hi, 0) - form.base
+            if planner.any_dot8:
+                return Dot.DOT8, f"inputs 0..{top}, weights of 8 bits"
+            pairs = np.pad(weight, ((0, 0), (0, 0), (0, weight.shape[2] % 2))).reshape(-1, 2)
+            ends = np.minimum(pairs, 0).sum(1).min() * top, np.maximum(pairs, 0).sum(1).max() * top
+            if ends[0] >= -(2**15) and ends[1] < 2**15:
+                return Dot.DOT8_PAIRS, f"two products stay in {ends[0]}..{ends[1]}"
+        if x.lo >= -(2**15) and x.hi < 2**15 and most < 2**15:
+            return Dot.DOT16, "inputs and weights of 16 bits"
+        if INT32[0] < x.lo and x.hi < INT32[1] and most < 2**31:
+            return Dot.DOT32, "sums of 32 bits"
+    return Dot.DOT64, "sums need 64 bits"
+
+
+# ---------------------------------------------------------------------------------------------------- the instruction
+
+
+def product(planner: Planner, wire: Wire) -> None:
+    """Plan an affine map or a convolution with what follows it."""
+    operation: Any = wire.operation
+    if isinstance(operation, op.Conv):
+        shapes = conv_shapes(planner, wire, operation)
+    else:
+        shapes = [affine_shape(planner, wire, operation)]
+    dot, reason = max(choose(planner, wire, shape.source.slot.form, shape.weight) for shape in shapes)
+    then = Fusion(wire, wire) if dot == Dot.DOT64 else fusion(planner, wire)
+    result = then.wire
+    form = planner.forms[result.name]
+    if then.staircase is None:
+        form = Form(Type.S64 if dot == Dot.DOT64 else Type.S32, 0)
+    if isinstance(operation, op.Conv):
+        target = planner.new(result, planner.wish(result), last=True, form=form)
+        to = np.moveaxis(target.where.reshape(result.shape[0], -1), 0, 1)
+    else:
+        target = planner.new(result, form=form)
+        to = target.where.reshape(-1, result.shape[-1])
+    source = planner.converted(wire.operands[0], shapes[0].source, FORMS.get(dot, shapes[0].source.slot.form),
+                               planner.section[wire.name])  # fmt: skip
+    order = np.arange(len(shapes[0].positions))
+    if then.pool is not None:
+        order = _windows_in_turn(wire.shape[1:], then.pool.size)
+    first = 0
+    for shape in shapes:
+        channels = slice(first, first + len(shape.weight))
+        words, about = _words(planner, wire, then, replace(shape, source=source), dot, order, to, channels, target)
+        planner.emit(
+            Op.PRODUCT, planner.section[wire.name], words, *then.names, result.name, kernel=NAMES[dot] + about,
+            reason=reason, operations=multiplies(wire) // len(shapes),
+        )  # fmt: skip
+        first = channels.stop
+    planner.placed[result.name] = target
+    planner.done.update((*then.names, result.name))
+
+
+def _windows_in_turn(shape: tuple[int, ...], size: tuple[int, ...]) -> IntArray:
+    """Positions window by window; what no window holds is left out."""
+    places = np.arange(prod(shape)).reshape(shape)
+    places = places[tuple(slice(0, n // s * s) for n, s in zip(shape, size))]
+    split = places.reshape([k for n, s in zip(places.shape, size) for k in (n // s, s)])
+    return split.transpose([*range(0, split.ndim, 2), *range(1, split.ndim, 2)]).ravel()
+
+
+def _words(
+    planner: Planner, wire: Wire, then: Fusion, shape: Shape, dot: Dot, order: IntArray, to: IntArray,
+    channels: slice, target: Placed,
+) -> tuple[list[Any], str]:  # fmt: skip
+    operation: Any = wire.operation
+    data, out, base = planner.data, target.slot, target.slot.form.base
+    weight = shape.weight.reshape(len(shape.weight), -1)
+    # sums are of what is stored, which is `base` less than the elements
+    bias = operation.bias[channels] + shape.source.slot.form.base * weight.sum(axis=1)
+    epilogue, count, stairs, spacing, offset, about = Epilogue.SUMS, 0, -1, 1, 0, ""
+    shared: list[int] = []
+    if then.staircase is not None and then.staircase.per_channel:
+        epilogue = Epilogue.CODES_PER_CHANNEL
+        # what the sums cannot reach may be moved to the ends of the type
+        thresholds = np.clip(then.staircase.thresholds[channels], INT32[0] + 1, INT32[1])
+        count, stairs = thresholds.shape[1], data.add(thresholds.T, np.int32)
+        values = then.staircase.values[0]
+        spacing, offset = int(values[1] - values[0]), int(values[0]) - base
+        about = f", {count} thresholds a channel"
+    elif then.staircase is not None:
+        epilogue, a = Epilogue.CODES, then.sums.alphabet
+        steps = Steps.of(then.staircase.thresholds, then.staircase.values, a.lo, a.hi)
+        even = steps.spacing is not None and int(steps.values[0]) == base
+        spacing = steps.spacing or 0 if even else 0
+        shared = steps.words(data, steps.values - base)
+        about = f", {steps.describe()}"
+    about += ", the greatest of four neighbours" if then.pool is not None else ""
+    about = ", added to" + about if then.added is not None else about
+    added = -1 if then.added is None else planner.placed[then.added].slot
+    words: list[Any] = [
+        shape.source.slot, out, added, dot, epilogue, len(shape.segments), shape.weight.shape[2],
+        data.add(shape.segments, np.int32), len(order), 4 if then.pool is not None else 1, len(weight),
+        data.add(shape.positions[order], np.int32), data.add(to[:, channels.start], np.int32),
+        data.add(weight, DTYPES[dot]), data.add(bias, np.int64 if dot == Dot.DOT64 else np.int32),
+        count, stairs, *shared, spacing, offset,
+    ]  # fmt: skip
+    return words, about

@@ -1,0 +1,359 @@
+// Affine maps and convolutions: rows of integers times a matrix, then a maximum and a staircase at once.
+//
+// Weights are packed in panels of PANEL vectors of LANES channels; one step holds what meets one dword of the input:
+// four int8, two int16 or one int32 of every channel. Blocks of positions x one panel keep their sums in registers.
+
+#include <stdlib.h>
+
+#include "program.h"
+#include "stairs.h"
+#include "vector.h"
+
+static const int width_of[DOTS] = {1, 1, 2, 4, 8};  // bytes of an element
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Packing.
+
+static int64_t vectors(const Product *p) { return (p->channels + LANES - 1) / LANES; }
+
+// Dwords of a segment.
+static int64_t steps_of(const Product *p) {
+    const int per = 4 / width_of[p->dot];
+    return (p->length + per - 1) / per;
+}
+
+static void *aligned(size_t bytes) {
+    bytes = (bytes + 127) / 64 * 64;
+    void *at = aligned_alloc(64, bytes);
+    if (at != NULL) {
+        memset(at, 0, bytes);
+    }
+    return at;
+}
+
+int JOIN(pack, VARIANT)(Product *p) {
+    const int64_t padded = vectors(p) * LANES;
+    if (p->epilogue == STORE_CODES_PER_CHANNEL) {
+        p->packed_stairs = aligned((size_t)(p->thresholds * padded) * 4);
+        if (p->packed_stairs == NULL) {
+            return 0;
+        }
+        for (int64_t t = 0; t < p->thresholds; t++) {
+            memcpy(p->packed_stairs + t * padded, p->stairs + t * p->channels, (size_t)p->channels * 4);
+        }
+    }
+    if (p->dot == DOT64) {
+        return 1;
+    }
+    p->packed_bias = aligned((size_t)padded * 4);
+    const int width = width_of[p->dot], per = 4 / width;
+    const int64_t steps = steps_of(p), all = p->segments * steps;
+    p->packed = aligned((size_t)(padded * all) * 4);
+    if (p->packed == NULL || p->packed_bias == NULL) {
+        return 0;
+    }
+    memcpy(p->packed_bias, p->bias, (size_t)p->channels * 4);
+    for (int64_t n = 0; n < p->channels; n++) {
+        const int64_t panel = n / (PANEL * LANES), inside = n % (PANEL * LANES);
+        const int64_t left = vectors(p) - panel * PANEL, nb = left < PANEL ? left : PANEL;
+        uint8_t *to = (uint8_t *)p->packed + panel * PANEL * LANES * all * 4;
+        for (int64_t s = 0; s < p->segments; s++) {
+            for (int64_t k = 0; k < p->length; k++) {
+                const int64_t step = s * steps + k / per;
+                memcpy(to + ((step * nb * LANES + inside) * per + k % per) * width,
+                       (const uint8_t *)p->weights + ((n * p->segments + s) * p->length + k) * width, (size_t)width);
+            }
+        }
+    }
+    return 1;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Blocks.
+
+typedef struct {
+    const Context *c;
+    const Product *p;
+    const Slot *x, *out, *init;
+    Steps steps;
+    int64_t padded, all, length;  // channels; steps in all and of a segment
+    int width;
+} Job;
+
+// A group's sums, `nb` vectors from channel `n` on, go where they belong.
+static void finish(const Job *j, int nb, const vi *sums, int64_t row, int64_t group, int64_t n) {
+    const Product *p = j->p;
+    uint8_t *to = row_of(j->c, j->out, row) + ((int64_t)p->to[group] + n) * (p->epilogue == STORE_SUMS ? 4 : 1);
+    for (int v = 0; v < nb; v++) {
+        const int64_t left = p->channels - n - v * LANES;
+        if (p->epilogue == STORE_SUMS) {
+            store_some((int32_t *)to + v * LANES, sums[v], left);
+            continue;
+        }
+        vi count;
+        if (p->epilogue == STORE_CODES) {
+            count = stairs(&p->shared, &j->steps, sums[v]);
+        } else {
+            count = fill(0);
+            for (int64_t t = 0; t < p->thresholds; t++) {
+                count = count_if(count, sums[v], load(p->packed_stairs + t * j->padded + n + v * LANES));
+            }
+        }
+        if (p->spacing == 0) {
+            count = gather(p->shared.values, count);
+        } else if (p->spacing != 1) {
+            count = times(count, (int32_t)p->spacing);
+        }
+        if (p->offset != 0) {
+            count = add(count, fill((int32_t)p->offset));
+        }
+        store_bytes(to + v * LANES, count, left);
+    }
+}
+
+INLINE vi dot(int kind, vi sum, vi x, vi w) {
+    return kind == DOT16 ? dot16(sum, x, w) : kind == DOT32 ? dot32(sum, x, w) : dot8(sum, x, w);
+}
+
+INLINE vi dword(const uint8_t *at) {
+    int32_t x;
+    memcpy(&x, at, 4);
+    return fill(x);
+}
+
+INLINE vi start(const Job *j, int64_t row, int64_t n) {
+    vi sum = load(j->p->packed_bias + n);
+    if (j->init != NULL) {
+        sum = add(sum, load((const int32_t *)row_of(j->c, j->init, row) + n));
+    }
+    return sum;
+}
+
+// `mr` positions from the i-th on (of all rows) times one panel of `nb` vectors.
+INLINE void block(int kind, int mr, int nb, int group, const Job *j, int64_t i, int64_t n) {
+    const Product *p = j->p;
+    const uint8_t *x[16];
+    vi sum[16][PANEL];
+    const int64_t first_row = i / p->positions, first_position = i % p->positions;
+    int64_t row = first_row, position = first_position;
+#pragma GCC unroll 16
+    for (int m = 0; m < mr; m++, position++) {
+        if (position == p->positions) {
+            row++, position = 0;
+        }
+        x[m] = row_of(j->c, j->x, row) + (int64_t)p->from[position] * j->width;
+#pragma GCC unroll 4
+        for (int v = 0; v < nb; v++) {
+            sum[m][v] = start(j, row, n + v * LANES);
+        }
+    }
+    const int32_t *w = (const int32_t *)p->packed + n * j->all;
+    for (int64_t s = 0; s < p->segments; s++) {
+        const int64_t at = (int64_t)p->segment[s] * j->width;
+        for (int64_t k = 0; k < j->length; k++) {
+            vi panel[PANEL];
+#pragma GCC unroll 4
+            for (int v = 0; v < nb; v++) {
+                panel[v] = load(w + v * LANES);
+            }
+            w += nb * LANES;
+#pragma GCC unroll 16
+            for (int m = 0; m < mr; m++) {
+                const vi dw = dword(x[m] + at + 4 * k);
+#pragma GCC unroll 4
+                for (int v = 0; v < nb; v++) {
+                    sum[m][v] = dot(kind, sum[m][v], dw, panel[v]);
+                }
+            }
+        }
+    }
+    row = first_row, position = first_position;
+#pragma GCC unroll 16
+    for (int m = 0; m < mr; m += group, position += group) {
+        if (position == p->positions) {
+            row++, position = 0;
+        }
+        vi most[PANEL];
+#pragma GCC unroll 4
+        for (int v = 0; v < nb; v++) {
+            most[v] = sum[m][v];
+#pragma GCC unroll 4
+            for (int g = 1; g < group; g++) {
+                most[v] = greater(most[v], sum[m + g][v]);
+            }
+        }
+        finish(j, nb, most, row, position / group, n);
+    }
+}
+
+// One position times `panels` panels of `nb` vectors, `apart` sums for each of them, since a chain of sums would wait.
+INLINE void line(int kind, int panels, int nb, int apart, const Job *j, int64_t i, int64_t n) {
+    const Product *p = j->p;
+    const int64_t row = i / p->positions, position = i % p->positions;
+    const uint8_t *x = row_of(j->c, j->x, row) + (int64_t)p->from[position] * j->width;
+    vi sum[4][4][PANEL];
+#pragma GCC unroll 4
+    for (int q = 0; q < panels; q++) {
+#pragma GCC unroll 4
+        for (int v = 0; v < nb; v++) {
+            sum[0][q][v] = start(j, row, n + (q * PANEL + v) * LANES);
+#pragma GCC unroll 4
+            for (int a = 1; a < apart; a++) {
+                sum[a][q][v] = fill(0);
+            }
+        }
+    }
+    const int32_t *w = (const int32_t *)p->packed + n * j->all;
+    const int64_t panel = PANEL * LANES * j->all;
+    for (int64_t s = 0; s < p->segments; s++) {
+        const uint8_t *at = x + (int64_t)p->segment[s] * j->width;
+        int64_t k = 0;
+        for (; k + apart <= j->length; k += apart) {
+#pragma GCC unroll 4
+            for (int a = 0; a < apart; a++) {
+                const vi dw = dword(at + 4 * (k + a));
+#pragma GCC unroll 4
+                for (int q = 0; q < panels; q++) {
+#pragma GCC unroll 4
+                    for (int v = 0; v < nb; v++) {
+                        sum[a][q][v] = dot(kind, sum[a][q][v], dw, load(w + q * panel + (a * nb + v) * LANES));
+                    }
+                }
+            }
+            w += apart * nb * LANES;
+        }
+        for (; k < j->length; k++) {
+            const vi dw = dword(at + 4 * k);
+#pragma GCC unroll 4
+            for (int q = 0; q < panels; q++) {
+#pragma GCC unroll 4
+                for (int v = 0; v < nb; v++) {
+                    sum[0][q][v] = dot(kind, sum[0][q][v], dw, load(w + q * panel + v * LANES));
+                }
+            }
+            w += nb * LANES;
+        }
+    }
+#pragma GCC unroll 4
+    for (int q = 0; q < panels; q++) {
+        vi all[PANEL];
+#pragma GCC unroll 4
+        for (int v = 0; v < nb; v++) {
+            all[v] = sum[0][q][v];
+#pragma GCC unroll 4
+            for (int a = 1; a < apart; a++) {
+                all[v] = add(all[v], sum[a][q][v]);
+            }
+        }
+        finish(j, nb, all, row, position, n + q * PANEL * LANES);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Which block when.
+
+#if LANES == 16
+#define MOST1 12
+#define MOST2 8
+#define MOST3 8
+#define MOST4 6
+#else
+#define MOST1 8
+#define MOST2 4
+#endif
+
+#define PANEL_OF(kind, nb, most)                                                                                       \
+    if (j->p->group == 4) {                                                                                            \
+        for (; i < end; i += 4) {                                                                                      \
+            block(kind, 4, nb, 4, j, i, n);                                                                            \
+        }                                                                                                              \
+    } else {                                                                                                           \
+        for (; i + most <= end; i += most) {                                                                           \
+            block(kind, most, nb, 1, j, i, n);                                                                         \
+        }                                                                                                              \
+        for (; i + 2 <= end; i += 2) {                                                                                 \
+            block(kind, 2, nb, 1, j, i, n);                                                                            \
+        }                                                                                                              \
+        if (i < end) {                                                                                                 \
+            line(kind, 1, nb, 4, j, i, n);                                                                             \
+        }                                                                                                              \
+    }
+
+// Positions begin..end - 1 of all rows.
+INLINE void positions(int kind, const Job *j, int64_t begin, int64_t end) {
+    const int64_t count = vectors(j->p);
+    int64_t v = 0;
+    if (end - begin == 1) {
+        for (; v + 4 * PANEL <= count; v += 4 * PANEL) {
+            line(kind, 4, PANEL, 1, j, begin, v * LANES);
+        }
+        for (; v + 2 * PANEL <= count; v += 2 * PANEL) {
+            line(kind, 2, PANEL, 2, j, begin, v * LANES);
+        }
+    }
+    for (; v < count; v += PANEL) {
+        const int64_t nb = count - v < PANEL ? count - v : PANEL, n = v * LANES;
+        int64_t i = begin;
+        switch (nb) {
+        case 1:
+            PANEL_OF(kind, 1, MOST1)
+            break;
+        case 2:
+            PANEL_OF(kind, 2, MOST2)
+            break;
+#if PANEL == 4
+        case 3:
+            PANEL_OF(kind, 3, MOST3)
+            break;
+        default:
+            PANEL_OF(kind, 4, MOST4)
+#endif
+        }
+    }
+}
+
+static void run8(const Job *j, int64_t i, int64_t end) { positions(DOT8, j, i, end); }
+static void run16(const Job *j, int64_t i, int64_t end) { positions(DOT16, j, i, end); }
+static void run32(const Job *j, int64_t i, int64_t end) { positions(DOT32, j, i, end); }
+
+// Sums of 64 bits, one by one.
+static void run64(const Job *j, int64_t i, int64_t end) {
+    const Product *p = j->p;
+    for (; i < end; i++) {
+        const int64_t row = i / p->positions, position = i % p->positions;
+        const int64_t *x = (const int64_t *)row_of(j->c, j->x, row) + p->from[position];
+        int64_t *to = (int64_t *)row_of(j->c, j->out, row) + p->to[position];
+        const int64_t *w = p->weights, *bias = p->bias;
+        for (int64_t n = 0; n < p->channels; n++) {
+            uint64_t sum = (uint64_t)bias[n];
+            for (int64_t s = 0; s < p->segments; s++) {
+                for (int64_t k = 0; k < p->length; k++) {
+                    sum += (uint64_t)*w++ * (uint64_t)x[p->segment[s] + k];
+                }
+            }
+            to[n] = (int64_t)sum;
+        }
+    }
+}
+
+void JOIN(product, VARIANT)(const Context *c, const Product *p, int64_t rows) {
+    Job j = {.c = c, .p = p, .x = &c->program->slot[p->x], .out = &c->program->slot[p->out]};
+    j.init = p->init < 0 ? NULL : &c->program->slot[p->init];
+    j.padded = vectors(p) * LANES;
+    j.width = width_of[p->dot];
+    if (p->dot == DOT64) {
+        run64(&j, 0, rows * p->positions);
+        return;
+    }
+    j.length = steps_of(p);
+    j.all = p->segments * j.length;
+    if (p->epilogue == STORE_CODES) {
+        j.steps = steps_for(&p->shared);
+    }
+    void (*run)(const Job *, int64_t, int64_t) = p->dot == DOT16 ? run16 : p->dot == DOT32 ? run32 : run8;
+    // many positions: row by row, while the row is near
+    const int64_t at_once = p->positions >= 32 ? 1 : rows;
+    for (int64_t r = 0; r < rows; r += at_once) {
+        run(&j, r * p->positions, (r + at_once) * p->positions);
+    }
+}

@@ -1,0 +1,206 @@
+// Vectors of int32 for the kind of processor that the file is compiled for, and the products that it is good at.
+
+#ifndef ZAHLEN_VECTOR_H
+#define ZAHLEN_VECTOR_H
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#define INLINE static __forceinline
+#else
+#define INLINE static inline __attribute__((always_inline))
+#endif
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+// --------------------------------------------------------------------------------------------------------- 512 bits
+typedef __m512i vi;
+#define LANES 16
+#define PANEL 4  // vectors side by side
+INLINE vi load(const int32_t *p) { return _mm512_loadu_si512(p); }
+INLINE void store(int32_t *p, vi v) { _mm512_storeu_si512(p, v); }
+INLINE vi fill(int32_t x) { return _mm512_set1_epi32(x); }
+INLINE vi add(vi a, vi b) { return _mm512_add_epi32(a, b); }
+INLINE vi greater(vi a, vi b) { return _mm512_max_epi32(a, b); }
+INLINE vi lesser(vi a, vi b) { return _mm512_min_epi32(a, b); }
+// count + 1 where a >= t
+INLINE vi count_if(vi count, vi a, vi t) {
+    return _mm512_mask_add_epi32(count, _mm512_cmpge_epi32_mask(a, t), count, _mm512_set1_epi32(1));
+}
+INLINE vi gather(const int32_t *table, vi index) { return _mm512_i32gather_epi32(index, table, 4); }
+INLINE vi shift_right(vi a, int bits) { return _mm512_sra_epi32(a, _mm_cvtsi32_si128(bits)); }
+INLINE vi subtract(vi a, vi b) { return _mm512_sub_epi32(a, b); }
+INLINE vi times(vi a, int32_t b) { return b == 2 ? _mm512_add_epi32(a, a) : _mm512_mullo_epi32(a, fill(b)); }
+INLINE void store_bytes(uint8_t *to, vi v, int64_t count) {
+    const __m128i bytes = _mm512_cvtepi32_epi8(v);
+    if (count >= 16) {
+        _mm_storeu_si128((__m128i *)to, bytes);
+    } else {
+        _mm_mask_storeu_epi8(to, (__mmask16)((1u << count) - 1), bytes);
+    }
+}
+INLINE void store_some(int32_t *to, vi v, int64_t count) {
+    _mm512_mask_storeu_epi32(to, count >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << count) - 1), v);
+}
+#if defined(__AVX512VNNI__)
+// gcc 12 spills the accumulators of the intrinsic
+INLINE vi dot8(vi sum, vi x, vi w) {
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "vm"(w));
+    return sum;
+}
+INLINE vi dot16(vi sum, vi x, vi w) {
+    __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(x), "vm"(w));
+    return sum;
+}
+#define ANY_DOT8 1
+#else
+// only where two products fit into 16 bits
+INLINE vi dot8(vi sum, vi x, vi w) {
+    return add(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(x, w), _mm512_set1_epi16(1)));
+}
+INLINE vi dot16(vi sum, vi x, vi w) { return add(sum, _mm512_madd_epi16(x, w)); }
+#endif
+INLINE vi dot32(vi sum, vi x, vi w) { return add(sum, _mm512_mullo_epi32(x, w)); }
+
+#elif defined(__AVX2__)
+// --------------------------------------------------------------------------------------------------------- 256 bits
+typedef __m256i vi;
+#define LANES 8
+#define PANEL 2
+INLINE vi load(const int32_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
+INLINE void store(int32_t *p, vi v) { _mm256_storeu_si256((__m256i *)p, v); }
+INLINE vi fill(int32_t x) { return _mm256_set1_epi32(x); }
+INLINE vi add(vi a, vi b) { return _mm256_add_epi32(a, b); }
+INLINE vi greater(vi a, vi b) { return _mm256_max_epi32(a, b); }
+INLINE vi lesser(vi a, vi b) { return _mm256_min_epi32(a, b); }
+// a >= t is not (t > a)
+INLINE vi count_if(vi count, vi a, vi t) {
+    return _mm256_add_epi32(_mm256_add_epi32(count, _mm256_set1_epi32(1)), _mm256_cmpgt_epi32(t, a));
+}
+INLINE vi gather(const int32_t *table, vi index) { return _mm256_i32gather_epi32(table, index, 4); }
+INLINE vi shift_right(vi a, int bits) { return _mm256_sra_epi32(a, _mm_cvtsi32_si128(bits)); }
+INLINE vi subtract(vi a, vi b) { return _mm256_sub_epi32(a, b); }
+INLINE vi times(vi a, int32_t b) { return b == 2 ? _mm256_add_epi32(a, a) : _mm256_mullo_epi32(a, fill(b)); }
+INLINE void store_bytes(uint8_t *to, vi v, int64_t count) {
+    const __m256i order = _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 4, 8, 12, -1,
+                                           -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+    const __m256i bytes = _mm256_shuffle_epi8(v, order);
+    const uint64_t low = (uint32_t)_mm256_extract_epi32(bytes, 0), high = (uint32_t)_mm256_extract_epi32(bytes, 4);
+    const uint64_t all = low | high << 32;
+    memcpy(to, &all, count >= 8 ? 8 : (size_t)count);
+}
+INLINE void store_some(int32_t *to, vi v, int64_t count) {
+    if (count >= 8) {
+        store(to, v);
+    } else {
+        int32_t all[8];
+        store(all, v);
+        memcpy(to, all, (size_t)count * 4);
+    }
+}
+#if defined(__AVXVNNI__)
+INLINE vi dot8(vi sum, vi x, vi w) {
+    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "xm"(w));
+    return sum;
+}
+INLINE vi dot16(vi sum, vi x, vi w) {
+    __asm__("%{vex%} vpdpwssd %2, %1, %0" : "+x"(sum) : "x"(x), "xm"(w));
+    return sum;
+}
+#define ANY_DOT8 1
+#else
+// only where two products fit into 16 bits
+INLINE vi dot8(vi sum, vi x, vi w) {
+    return add(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(x, w), _mm256_set1_epi16(1)));
+}
+INLINE vi dot16(vi sum, vi x, vi w) { return add(sum, _mm256_madd_epi16(x, w)); }
+#endif
+INLINE vi dot32(vi sum, vi x, vi w) { return add(sum, _mm256_mullo_epi32(x, w)); }
+
+#else
+// --------------------------------------------------------------------------------------------------------- plain C
+typedef struct {
+    int32_t v[4];
+} vi;
+#define LANES 4
+#define PANEL 2
+#define EACH_LANE for (int l = 0; l < 4; l++)
+INLINE vi load(const int32_t *p) {
+    vi r;
+    memcpy(&r, p, sizeof r);
+    return r;
+}
+INLINE void store(int32_t *p, vi v) { memcpy(p, &v, sizeof v); }
+INLINE vi fill(int32_t x) { return (vi){{x, x, x, x}}; }
+// sums wrap as they do in vectors; what is proven is the whole
+INLINE int32_t plus(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); }
+INLINE vi add(vi a, vi b) {
+    EACH_LANE a.v[l] = plus(a.v[l], b.v[l]);
+    return a;
+}
+INLINE vi greater(vi a, vi b) {
+    EACH_LANE a.v[l] = a.v[l] > b.v[l] ? a.v[l] : b.v[l];
+    return a;
+}
+INLINE vi lesser(vi a, vi b) {
+    EACH_LANE a.v[l] = a.v[l] < b.v[l] ? a.v[l] : b.v[l];
+    return a;
+}
+INLINE vi count_if(vi count, vi a, vi t) {
+    EACH_LANE count.v[l] += a.v[l] >= t.v[l];
+    return count;
+}
+INLINE vi gather(const int32_t *table, vi index) {
+    EACH_LANE index.v[l] = table[index.v[l]];
+    return index;
+}
+INLINE vi shift_right(vi a, int bits) {
+    EACH_LANE a.v[l] >>= bits;
+    return a;
+}
+INLINE vi subtract(vi a, vi b) {
+    EACH_LANE a.v[l] = (int32_t)((uint32_t)a.v[l] - (uint32_t)b.v[l]);
+    return a;
+}
+INLINE vi times(vi a, int32_t b) {
+    EACH_LANE a.v[l] = (int32_t)((uint32_t)a.v[l] * (uint32_t)b);
+    return a;
+}
+INLINE void store_bytes(uint8_t *to, vi v, int64_t count) {
+    for (int l = 0; l < 4 && l < count; l++) {
+        to[l] = (uint8_t)v.v[l];
+    }
+}
+INLINE void store_some(int32_t *to, vi v, int64_t count) { memcpy(to, &v, count >= 4 ? 16 : (size_t)count * 4); }
+INLINE vi dot8(vi sum, vi x, vi w) {
+    uint8_t xs[16];
+    int8_t ws[16];
+    memcpy(xs, &x, 16);
+    memcpy(ws, &w, 16);
+    EACH_LANE sum.v[l] = plus(sum.v[l], xs[4 * l] * ws[4 * l] + xs[4 * l + 1] * ws[4 * l + 1] +
+                                            xs[4 * l + 2] * ws[4 * l + 2] + xs[4 * l + 3] * ws[4 * l + 3]);
+    return sum;
+}
+INLINE vi dot16(vi sum, vi x, vi w) {
+    int16_t xs[8], ws[8];
+    memcpy(xs, &x, 16);
+    memcpy(ws, &w, 16);
+    EACH_LANE sum.v[l] = plus(plus(sum.v[l], xs[2 * l] * ws[2 * l]), xs[2 * l + 1] * ws[2 * l + 1]);
+    return sum;
+}
+INLINE vi dot32(vi sum, vi x, vi w) {
+    EACH_LANE sum.v[l] = (int32_t)((uint32_t)sum.v[l] + (uint32_t)x.v[l] * (uint32_t)w.v[l]);
+    return sum;
+}
+#define ANY_DOT8 1
+#endif
+
+#ifndef ANY_DOT8
+#define ANY_DOT8 0
+#endif
+
+#endif
