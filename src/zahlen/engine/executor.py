@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from weakref import WeakKeyDictionary
 
@@ -10,6 +11,7 @@ import numpy as np
 from ..kernels import native
 from ..machine import IntArray, Machine
 from ..machine.executors import get, register
+from .fallback import Fallback
 from .plan import NoPlan
 from .program import Program, as_int64
 
@@ -73,6 +75,8 @@ engine = Engine()
 
 
 def install() -> None:
-    """Make the engine the default executor, where kernels were built."""
+    """Make the engine the default executor; where no kernels were built, or none are wanted, NumPy in its place."""
     if native is not None:
         register("engine", engine)
+    else:
+        register("numpy", Fallback(missing=os.environ.get("ZAHLEN_ISA") != "python"))

@@ -47,6 +47,13 @@ class Placed:
         first = int(flat[0])
         return first if bool((flat == np.arange(first, first + len(flat))).all()) else None
 
+    def runs(self) -> tuple[int, IntArray]:
+        """How many elements always stand side by side, and where each such run begins."""
+        flat = self.where.ravel()
+        breaks = np.flatnonzero(np.diff(flat) != 1) + 1
+        run = int(np.gcd.reduce(np.append(breaks, len(flat))))
+        return run, flat[::run]
+
     def order(self) -> tuple[int, IntArray] | None:
         """Where they begin and which element stands at each place, if they fill a run of places."""
         flat = self.where.ravel()

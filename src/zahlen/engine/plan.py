@@ -155,9 +155,9 @@ class Planner:
     def _port(self, operation: Op, name: str, section: Section, number: int) -> None:
         wire, placed = self.machine.wires[name], self.placed[name]
         a = wire.operation.alphabet if isinstance(wire.operation, (op.Input, op.Register)) else wire.alphabet
-        start = placed.start()
         words = [placed.slot, int(section in (Section.START, Section.END)), number, a.lo, a.hi, a.step, wire.size]
-        words += [0, -1] if start == 0 else [1, self.data.add(placed.where.ravel(), np.int32)]
+        run, firsts = placed.runs()
+        words += [0, wire.size, -1] if placed.start() == 0 else [1, run, self.data.add(firsts, np.int32)]
         kernel = "checked and stored" if operation == Op.PORT_IN else "handed out"
         self.emit(operation, section, words, name, kernel=kernel, reason=self.kept(placed.slot))
 

@@ -52,11 +52,12 @@ DTYPES = {Dot.DOT8: np.int8, Dot.DOT8_PAIRS: np.int8, Dot.DOT16: np.int16, Dot.D
 
 @dataclass(frozen=True)
 class Fusion:
-    """What is done with the sums at once: another wire added, a staircase, a maximum over four neighbours."""
+    """What is done with the sums at once: a shift, another wire added, a staircase, the greatest of four neighbours."""
 
     sums: Wire  # what the staircase counts
     wire: Wire  # what comes out
     names: tuple[str, ...] = ()  # what is passed over
+    shift: int = 0  # to the left
     added: str | None = None
     staircase: op.Staircase | None = None
     pool: op.MaxPool | None = None
@@ -91,8 +92,10 @@ def fusion(planner: Planner, wire: Wire) -> Fusion:
     while (name := planner.only_consumer(result.wire.name)) is not None:
         behind, names = planner.machine.wires[name], (*result.names, result.wire.name)
         operation = behind.operation
-        if isinstance(operation, op.Add) and result.wire is wire and _addable(planner, wire, behind):
-            (added,) = set(behind.operands) - {wire.name}
+        if isinstance(operation, op.Shift) and result.wire is wire and _shiftable(wire, operation, behind):
+            result = replace(result, sums=behind, wire=behind, names=names, shift=-operation.bits)
+        elif isinstance(operation, op.Add) and result.wire is result.sums and _addable(planner, result, behind):
+            (added,) = set(behind.operands) - {result.wire.name}
             result = replace(result, sums=behind, wire=behind, names=names, added=added)
         elif isinstance(operation, op.Staircase) and result.staircase is None and _codes(planner, result, behind):
             result = replace(result, wire=behind, names=names, staircase=operation)
@@ -101,14 +104,22 @@ def fusion(planner: Planner, wire: Wire) -> Fusion:
         else:
             break
     if result.staircase is None and result.pool is not None:
-        return Fusion(wire, wire)
+        return Fusion(wire, wire)  # sums of four positions are taken together only to be codes
     return result
 
 
-def _addable(planner: Planner, wire: Wire, behind: Wire) -> bool:
-    """Whether sums may start from the other operand of an addition."""
+def _shiftable(wire: Wire, operation: op.Shift, behind: Wire) -> bool:
+    """Whether the kernel may shift the sums: to the left, within 32 bits."""
+    return isinstance(wire.operation, op.Affine) and 0 < -operation.bits < 31 and _narrow(behind)
+
+
+def _addable(planner: Planner, result: Fusion, behind: Wire) -> bool:
+    """Whether the other operand of an addition may be added to the sums."""
+    wire = result.wire
     others = set(behind.operands) - {wire.name}
-    if len(others) != 1 or not isinstance(wire.operation, op.Affine) or len(wire.shape) != 1:
+    if result.added is not None or len(others) != 1 or len(wire.shape) != 1:
+        return False
+    if not isinstance(wire.operation, (op.Affine, op.Shift)):
         return False
     placed = planner.placed.get(others.pop())
     fine = _narrow(wire) and _narrow(behind)
@@ -317,9 +328,10 @@ def _words(
         about = f", {steps.describe()}"
     about += ", the greatest of four neighbours" if then.pool is not None else ""
     about = ", added to" + about if then.added is not None else about
+    about = f", shifted by {then.shift}" + about if then.shift else about
     added = -1 if then.added is None else planner.placed[then.added].slot
     words: list[Any] = [
-        shape.source.slot, out, added, dot, epilogue, len(shape.segments), shape.weight.shape[2],
+        shape.source.slot, out, added, then.shift, dot, epilogue, len(shape.segments), shape.weight.shape[2],
         data.add(shape.segments, np.int32), len(order), 4 if then.pool is not None else 1, len(weight),
         data.add(shape.positions[order], np.int32), data.add(to[:, channels.start], np.int32),
         data.add(weight, DTYPES[dot]), data.add(bias, np.int64 if dot == Dot.DOT64 else np.int32),

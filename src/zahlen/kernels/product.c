@@ -53,6 +53,13 @@ int JOIN(pack, VARIANT)(Product *p) {
         return 0;
     }
     memcpy(p->packed_bias, p->bias, (size_t)p->channels * 4);
+    p->step = aligned((size_t)all * 4);
+    if (p->step == NULL) {
+        return 0;
+    }
+    for (int64_t k = 0; k < all; k++) {
+        p->step[k] = (int32_t)(p->segment[k / steps] * width + 4 * (k % steps));
+    }
     for (int64_t n = 0; n < p->channels; n++) {
         const int64_t panel = n / (PANEL * LANES), inside = n % (PANEL * LANES);
         const int64_t left = vectors(p) - panel * PANEL, nb = left < PANEL ? left : PANEL;
@@ -76,27 +83,37 @@ typedef struct {
     const Product *p;
     const Slot *x, *out, *init;
     Steps steps;
-    int64_t padded, all, length;  // channels; steps in all and of a segment
+    int64_t padded, all;  // channels; dwords of a position's input
     int width;
+    int quick;            // codes of a small staircase
 } Job;
 
 // A group's sums, `nb` vectors from channel `n` on, go where they belong.
 static void finish(const Job *j, int nb, const vi *sums, int64_t row, int64_t group, int64_t n) {
     const Product *p = j->p;
     uint8_t *to = row_of(j->c, j->out, row) + ((int64_t)p->to[group] + n) * (p->epilogue == STORE_SUMS ? 4 : 1);
+    const int32_t *init = j->init == NULL ? NULL : (const int32_t *)row_of(j->c, j->init, row) + n;
     for (int v = 0; v < nb; v++) {
         const int64_t left = p->channels - n - v * LANES;
+        vi sum = p->shift == 0 ? sums[v] : shift_left(sums[v], (int)p->shift);
+        if (init != NULL) {
+            sum = add(sum, load(init + v * LANES));
+        }
         if (p->epilogue == STORE_SUMS) {
-            store_some((int32_t *)to + v * LANES, sums[v], left);
+            store_some((int32_t *)to + v * LANES, sum, left);
             continue;
         }
         vi count;
+        if (j->quick) {
+            store_bytes(to + v * LANES, small_value(&j->steps, sum), left);
+            continue;
+        }
         if (p->epilogue == STORE_CODES) {
-            count = stairs(&p->shared, &j->steps, sums[v]);
+            count = stairs(&p->shared, &j->steps, sum);
         } else {
             count = fill(0);
             for (int64_t t = 0; t < p->thresholds; t++) {
-                count = count_if(count, sums[v], load(p->packed_stairs + t * j->padded + n + v * LANES));
+                count = count_if(count, sum, load(p->packed_stairs + t * j->padded + n + v * LANES));
             }
         }
         if (p->spacing == 0) {
@@ -121,57 +138,72 @@ INLINE vi dword(const uint8_t *at) {
     return fill(x);
 }
 
-INLINE vi start(const Job *j, int64_t row, int64_t n) {
-    vi sum = load(j->p->packed_bias + n);
-    if (j->init != NULL) {
-        sum = add(sum, load((const int32_t *)row_of(j->c, j->init, row) + n));
+// A position of a row.
+typedef struct {
+    int64_t row, position;
+} Place;
+
+INLINE Place advanced(const Job *j, Place at, int64_t by) {
+    at.position += by;
+    while (at.position >= j->p->positions) {
+        at.position -= j->p->positions, at.row++;
     }
-    return sum;
+    return at;
 }
 
-// `mr` positions from the i-th on (of all rows) times one panel of `nb` vectors.
-INLINE void block(int kind, int mr, int nb, int group, const Job *j, int64_t i, int64_t n) {
+// `mr` positions from a place on times one panel of `nb` vectors.
+INLINE void block(int kind, int mr, int nb, int group, const Job *j, Place from, int64_t n) {
     const Product *p = j->p;
     const uint8_t *x[16];
     vi sum[16][PANEL];
-    const int64_t first_row = i / p->positions, first_position = i % p->positions;
-    int64_t row = first_row, position = first_position;
+    int64_t row = from.row, position = from.position;
+    const uint8_t *source = row_of(j->c, j->x, row);
 #pragma GCC unroll 16
     for (int m = 0; m < mr; m++, position++) {
         if (position == p->positions) {
             row++, position = 0;
+            source = row_of(j->c, j->x, row);
         }
-        x[m] = row_of(j->c, j->x, row) + (int64_t)p->from[position] * j->width;
+        x[m] = source + (int64_t)p->from[position] * j->width;
+    }
+    vi bias[PANEL];
+#pragma GCC unroll 4
+    for (int v = 0; v < nb; v++) {
+        bias[v] = load(p->packed_bias + n + v * LANES);
+    }
+#pragma GCC unroll 16
+    for (int m = 0; m < mr; m++) {
 #pragma GCC unroll 4
         for (int v = 0; v < nb; v++) {
-            sum[m][v] = start(j, row, n + v * LANES);
+            sum[m][v] = bias[v];
         }
     }
     const int32_t *w = (const int32_t *)p->packed + n * j->all;
-    for (int64_t s = 0; s < p->segments; s++) {
-        const int64_t at = (int64_t)p->segment[s] * j->width;
-        for (int64_t k = 0; k < j->length; k++) {
-            vi panel[PANEL];
+    for (int64_t k = 0; k < j->all; k++) {
+        const int64_t at = p->step[k];
+        vi panel[PANEL];
+#pragma GCC unroll 4
+        for (int v = 0; v < nb; v++) {
+            panel[v] = load(w + v * LANES);
+        }
+        w += nb * LANES;
+#pragma GCC unroll 16
+        for (int m = 0; m < mr; m++) {
+            const vi dw = dword(x[m] + at);
 #pragma GCC unroll 4
             for (int v = 0; v < nb; v++) {
-                panel[v] = load(w + v * LANES);
-            }
-            w += nb * LANES;
-#pragma GCC unroll 16
-            for (int m = 0; m < mr; m++) {
-                const vi dw = dword(x[m] + at + 4 * k);
-#pragma GCC unroll 4
-                for (int v = 0; v < nb; v++) {
-                    sum[m][v] = dot(kind, sum[m][v], dw, panel[v]);
-                }
+                sum[m][v] = dot(kind, sum[m][v], dw, panel[v]);
             }
         }
     }
-    row = first_row, position = first_position;
+    row = from.row, position = from.position;
+    const int quick = j->quick && n + nb * LANES <= p->channels && j->init == NULL && p->shift == 0;
+    uint8_t *out = row_of(j->c, j->out, row) + n;
 #pragma GCC unroll 16
     for (int m = 0; m < mr; m += group, position += group) {
         if (position == p->positions) {
             row++, position = 0;
+            out = row_of(j->c, j->out, row) + n;
         }
         vi most[PANEL];
 #pragma GCC unroll 4
@@ -182,22 +214,30 @@ INLINE void block(int kind, int mr, int nb, int group, const Job *j, int64_t i, 
                 most[v] = greater(most[v], sum[m + g][v]);
             }
         }
-        finish(j, nb, most, row, position / group, n);
+        if (quick) {
+            uint8_t *to = out + p->to[position / group];
+#pragma GCC unroll 4
+            for (int v = 0; v < nb; v++) {
+                store_bytes(to + v * LANES, small_value(&j->steps, most[v]), LANES);
+            }
+        } else {
+            finish(j, nb, most, row, position / group, n);
+        }
     }
 }
 
 // One position times `panels` panels of `nb` vectors, `apart` sums for each of them, since a chain of sums would wait.
-INLINE void line(int kind, int panels, int nb, int apart, const Job *j, int64_t i, int64_t n) {
+INLINE void line(int kind, int panels, int nb, int apart, const Job *j, Place from, int64_t n) {
     const Product *p = j->p;
-    const int64_t row = i / p->positions, position = i % p->positions;
+    const int64_t row = from.row, position = from.position;
     const uint8_t *x = row_of(j->c, j->x, row) + (int64_t)p->from[position] * j->width;
-    vi sum[4][4][PANEL];
+    vi sum[8][4][PANEL];
 #pragma GCC unroll 4
     for (int q = 0; q < panels; q++) {
 #pragma GCC unroll 4
         for (int v = 0; v < nb; v++) {
-            sum[0][q][v] = start(j, row, n + (q * PANEL + v) * LANES);
-#pragma GCC unroll 4
+            sum[0][q][v] = load(p->packed_bias + n + (q * PANEL + v) * LANES);
+#pragma GCC unroll 8
             for (int a = 1; a < apart; a++) {
                 sum[a][q][v] = fill(0);
             }
@@ -205,34 +245,31 @@ INLINE void line(int kind, int panels, int nb, int apart, const Job *j, int64_t 
     }
     const int32_t *w = (const int32_t *)p->packed + n * j->all;
     const int64_t panel = PANEL * LANES * j->all;
-    for (int64_t s = 0; s < p->segments; s++) {
-        const uint8_t *at = x + (int64_t)p->segment[s] * j->width;
-        int64_t k = 0;
-        for (; k + apart <= j->length; k += apart) {
-#pragma GCC unroll 4
-            for (int a = 0; a < apart; a++) {
-                const vi dw = dword(at + 4 * (k + a));
-#pragma GCC unroll 4
-                for (int q = 0; q < panels; q++) {
-#pragma GCC unroll 4
-                    for (int v = 0; v < nb; v++) {
-                        sum[a][q][v] = dot(kind, sum[a][q][v], dw, load(w + q * panel + (a * nb + v) * LANES));
-                    }
-                }
-            }
-            w += apart * nb * LANES;
-        }
-        for (; k < j->length; k++) {
-            const vi dw = dword(at + 4 * k);
+    int64_t k = 0;
+    for (; k + apart <= j->all; k += apart) {
+#pragma GCC unroll 8
+        for (int a = 0; a < apart; a++) {
+            const vi dw = dword(x + p->step[k + a]);
 #pragma GCC unroll 4
             for (int q = 0; q < panels; q++) {
 #pragma GCC unroll 4
                 for (int v = 0; v < nb; v++) {
-                    sum[0][q][v] = dot(kind, sum[0][q][v], dw, load(w + q * panel + v * LANES));
+                    sum[a][q][v] = dot(kind, sum[a][q][v], dw, load(w + q * panel + (a * nb + v) * LANES));
                 }
             }
-            w += nb * LANES;
         }
+        w += apart * nb * LANES;
+    }
+    for (; k < j->all; k++) {
+        const vi dw = dword(x + p->step[k]);
+#pragma GCC unroll 4
+        for (int q = 0; q < panels; q++) {
+#pragma GCC unroll 4
+            for (int v = 0; v < nb; v++) {
+                sum[0][q][v] = dot(kind, sum[0][q][v], dw, load(w + q * panel + v * LANES));
+            }
+        }
+        w += nb * LANES;
     }
 #pragma GCC unroll 4
     for (int q = 0; q < panels; q++) {
@@ -240,7 +277,7 @@ INLINE void line(int kind, int panels, int nb, int apart, const Job *j, int64_t 
 #pragma GCC unroll 4
         for (int v = 0; v < nb; v++) {
             all[v] = sum[0][q][v];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int a = 1; a < apart; a++) {
                 all[v] = add(all[v], sum[a][q][v]);
             }
@@ -262,38 +299,45 @@ INLINE void line(int kind, int panels, int nb, int apart, const Job *j, int64_t 
 #define MOST2 4
 #endif
 
+#define AFTER_BLOCK(by) i += by, at = advanced(j, at, by)
+// groups of four: as many as fit
 #define PANEL_OF(kind, nb, most)                                                                                       \
     if (j->p->group == 4) {                                                                                            \
-        for (; i < end; i += 4) {                                                                                      \
-            block(kind, 4, nb, 4, j, i, n);                                                                            \
+        for (; most >= 8 && i + most / 4 * 4 <= end; AFTER_BLOCK(most / 4 * 4)) {                                      \
+            block(kind, most / 4 * 4, nb, 4, j, at, n);                                                                \
+        }                                                                                                              \
+        for (; i < end; AFTER_BLOCK(4)) {                                                                              \
+            block(kind, 4, nb, 4, j, at, n);                                                                           \
         }                                                                                                              \
     } else {                                                                                                           \
-        for (; i + most <= end; i += most) {                                                                           \
-            block(kind, most, nb, 1, j, i, n);                                                                         \
+        for (; i + most <= end; AFTER_BLOCK(most)) {                                                                   \
+            block(kind, most, nb, 1, j, at, n);                                                                        \
         }                                                                                                              \
-        for (; i + 2 <= end; i += 2) {                                                                                 \
-            block(kind, 2, nb, 1, j, i, n);                                                                            \
+        for (; i + 2 <= end; AFTER_BLOCK(2)) {                                                                         \
+            block(kind, 2, nb, 1, j, at, n);                                                                           \
         }                                                                                                              \
         if (i < end) {                                                                                                 \
-            line(kind, 1, nb, 4, j, i, n);                                                                             \
+            line(kind, 1, nb, nb == 1 ? 8 : 4, j, at, n);                                                              \
         }                                                                                                              \
     }
 
-// Positions begin..end - 1 of all rows.
-INLINE void positions(int kind, const Job *j, int64_t begin, int64_t end) {
+// So many positions from the first of a row on.
+INLINE void positions(int kind, const Job *j, int64_t row, int64_t end) {
     const int64_t count = vectors(j->p);
+    const Place first = {row, 0};
     int64_t v = 0;
-    if (end - begin == 1) {
+    if (end == 1) {
         for (; v + 4 * PANEL <= count; v += 4 * PANEL) {
-            line(kind, 4, PANEL, 1, j, begin, v * LANES);
+            line(kind, 4, PANEL, 1, j, first, v * LANES);
         }
         for (; v + 2 * PANEL <= count; v += 2 * PANEL) {
-            line(kind, 2, PANEL, 2, j, begin, v * LANES);
+            line(kind, 2, PANEL, 2, j, first, v * LANES);
         }
     }
     for (; v < count; v += PANEL) {
         const int64_t nb = count - v < PANEL ? count - v : PANEL, n = v * LANES;
-        int64_t i = begin;
+        int64_t i = 0;
+        Place at = first;
         switch (nb) {
         case 1:
             PANEL_OF(kind, 1, MOST1)
@@ -312,15 +356,15 @@ INLINE void positions(int kind, const Job *j, int64_t begin, int64_t end) {
     }
 }
 
-static void run8(const Job *j, int64_t i, int64_t end) { positions(DOT8, j, i, end); }
-static void run16(const Job *j, int64_t i, int64_t end) { positions(DOT16, j, i, end); }
-static void run32(const Job *j, int64_t i, int64_t end) { positions(DOT32, j, i, end); }
+static void run8(const Job *j, int64_t row, int64_t end) { positions(DOT8, j, row, end); }
+static void run16(const Job *j, int64_t row, int64_t end) { positions(DOT16, j, row, end); }
+static void run32(const Job *j, int64_t row, int64_t end) { positions(DOT32, j, row, end); }
 
 // Sums of 64 bits, one by one.
-static void run64(const Job *j, int64_t i, int64_t end) {
+static void run64(const Job *j, int64_t first, int64_t end) {
     const Product *p = j->p;
-    for (; i < end; i++) {
-        const int64_t row = i / p->positions, position = i % p->positions;
+    for (int64_t i = 0; i < end; i++) {
+        const int64_t row = first + i / p->positions, position = i % p->positions;
         const int64_t *x = (const int64_t *)row_of(j->c, j->x, row) + p->from[position];
         int64_t *to = (int64_t *)row_of(j->c, j->out, row) + p->to[position];
         const int64_t *w = p->weights, *bias = p->bias;
@@ -345,15 +389,15 @@ void JOIN(product, VARIANT)(const Context *c, const Product *p, int64_t rows) {
         run64(&j, 0, rows * p->positions);
         return;
     }
-    j.length = steps_of(p);
-    j.all = p->segments * j.length;
+    j.all = p->segments * steps_of(p);
     if (p->epilogue == STORE_CODES) {
         j.steps = steps_for(&p->shared);
+        j.quick = j.steps.small;
     }
     void (*run)(const Job *, int64_t, int64_t) = p->dot == DOT16 ? run16 : p->dot == DOT32 ? run32 : run8;
     // many positions: row by row, while the row is near
     const int64_t at_once = p->positions >= 32 ? 1 : rows;
     for (int64_t r = 0; r < rows; r += at_once) {
-        run(&j, r * p->positions, (r + at_once) * p->positions);
+        run(&j, r, at_once * p->positions);
     }
 }

@@ -107,6 +107,7 @@ static void read_product(Reader *r, const Program *g, Product *p) {
     static const int type_of[DOTS] = {U8, U8, S16, S32, S64};
     const Slot *x = slot(r, g, &p->x), *out = slot(r, g, &p->out);
     p->init = (int32_t)word(r, -1, g->slots - 1);
+    p->shift = word(r, 0, 31);
     p->dot = (int32_t)word(r, DOT8, DOTS - 1);
     p->epilogue = (int32_t)word(r, STORE_SUMS, STORE_CODES_PER_CHANNEL);
     p->segments = word(r, 1, 1 << 20);
@@ -147,7 +148,7 @@ static void read_product(Reader *r, const Program *g, Product *p) {
         fail(r, "more steps than codes");
     }
     if (x->type != type_of[p->dot] || out->type != (p->epilogue != STORE_SUMS ? U8 : p->dot == DOT64 ? S64 : S32) ||
-        (p->dot == DOT64 && (p->epilogue != STORE_SUMS || p->init >= 0 || p->group > 1))) {
+        (p->dot == DOT64 && (p->epilogue != STORE_SUMS || p->init >= 0 || p->shift > 0 || p->group > 1))) {
         fail(r, "a product does not fit its rows");
     }
     if (p->init >= 0 && (g->slot[p->init].type != S32 || g->slot[p->init].elements < p->channels)) {
@@ -323,7 +324,12 @@ static void read_port(Reader *r, const Program *g, Port *p) {
     p->step = word(r, 1, INT64_MAX);
     p->elements = word(r, 1, s->elements);
     const int64_t placed = word(r, 0, 1);
-    p->place = places(r, placed ? p->elements : 0, 0, s->elements, NULL);
+    p->run = word(r, 1, p->elements);
+    if (p->elements % p->run != 0 || (!placed && p->run != p->elements)) {
+        fail(r, "runs do not divide a row");
+        return;
+    }
+    p->place = places(r, placed ? p->elements / p->run : 0, 0, s->elements - p->run + 1, NULL);
 }
 
 static void read_instruction(Reader *r, Program *g, Instruction *i) {
@@ -456,7 +462,7 @@ void program_free(Program *g) {
         if (i->op == ELEMENTWISE) {
             free(i->elementwise.work);
         } else if (i->op == PRODUCT) {
-            free(i->product.packed), free(i->product.packed_bias), free(i->product.packed_stairs);
+            free(i->product.packed), free(i->product.packed_bias), free(i->product.packed_stairs), free(i->product.step);
         }
     }
     free(g->slot), free(g->instruction), free(g->registers), free(g->words), free(g->data);

@@ -40,7 +40,8 @@ enum { DOT8, DOT8_PAIRS, DOT16, DOT32, DOT64, DOTS };  // DOT8_PAIRS: two produc
 enum { STORE_SUMS, STORE_CODES, STORE_CODES_PER_CHANNEL };
 
 typedef struct {
-    int32_t x, out, init;           // slots; init -1: none
+    int32_t x, out, init;           // slots; init: what is added to the sums, -1: nothing
+    int64_t shift;                  // by how much sums go to the left before that
     int32_t dot, epilogue;
     int64_t segments, length;       // of a position's input: runs of elements
     const int32_t *segment;         // where each begins, in elements from the position
@@ -57,6 +58,7 @@ typedef struct {
     // packed for this processor
     void *packed;
     int32_t *packed_bias, *packed_stairs;
+    int32_t *step;                  // of each dword of a position's input, in bytes from the position
 } Product;
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -123,7 +125,8 @@ typedef struct {
 typedef struct {
     int32_t slot, number, state;              // of the program's inputs and outputs, or of its registers
     int64_t lo, hi, step, elements;           // what may come
-    const int32_t *place;                     // element e stands at place[e]; NULL: at e
+    int64_t run;                              // so many elements stand side by side
+    const int32_t *place;                     // each run's first; NULL: all is one run from the beginning on
 } Port;
 
 enum { PORT_IN, PORT_OUT, PRODUCT, ELEMENTWISE, POOL, MOVE, EMBEDDING, ARGMAX, SUM, CONSTANT_ROW, OPS };

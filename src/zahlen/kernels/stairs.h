@@ -8,40 +8,51 @@
 
 typedef struct {
     vi lo, hi;  // of buckets
+    int small;  // sixteen values at most, in registers
 #if LANES == 16
-    vi first, table[4];
+    vi first, table[3], values;
 #endif
 } Steps;
 
 INLINE Steps steps_for(const Staircase *s) {
-    Steps r = {.lo = fill(s->lo), .hi = fill(s->hi)};
+    Steps r = {.lo = fill(s->lo), .hi = fill(s->hi), .small = 0};
 #if LANES == 16
     if (s->form == LINEAR && s->count <= 15) {
-        int32_t t[32];
+        int32_t t[32], values[16];
         for (int k = 0; k < 32; k++) {
             t[k] = k < s->count ? s->thresholds[k] : INT32_MAX;
         }
+        for (int k = 0; k < 16; k++) {
+            values[k] = s->values[k < s->count ? k : s->count];
+        }
+        r.small = 1;
         r.first = fill(t[7]);
         r.table[0] = load(t + 3), r.table[1] = load(t + 1), r.table[2] = load(t);
+        r.values = load(values);
     }
 #endif
     return r;
 }
 
+#if LANES == 16
+// A search of four comparisons in tables that lie in registers.
+INLINE vi small_value(const Steps *q, vi v) {
+    vi k = _mm512_maskz_mov_epi32(_mm512_cmpge_epi32_mask(v, q->first), fill(8));
+    k = _mm512_mask_add_epi32(k, _mm512_cmpge_epi32_mask(v, _mm512_permutexvar_epi32(k, q->table[0])), k, fill(4));
+    k = _mm512_mask_add_epi32(k, _mm512_cmpge_epi32_mask(v, _mm512_permutexvar_epi32(k, q->table[1])), k, fill(2));
+    k = _mm512_mask_add_epi32(k, _mm512_cmpge_epi32_mask(v, _mm512_permutexvar_epi32(k, q->table[2])), k, fill(1));
+    return _mm512_permutexvar_epi32(k, q->values);
+}
+#else
+INLINE vi small_value(const Steps *q, vi v) {
+    (void)q;
+    return v;
+}
+#endif
+
 // How many thresholds are at or below v.
 INLINE vi stairs(const Staircase *s, const Steps *q, vi v) {
     if (s->form == LINEAR) {
-#if LANES == 16
-        if (s->count <= 15) {
-            // a search of four comparisons; the table holds sixteen thresholds
-            const vi one = fill(1), two = fill(2), four = fill(4);
-            vi k = _mm512_maskz_mov_epi32(_mm512_cmpge_epi32_mask(v, q->first), fill(8));
-            k = _mm512_mask_add_epi32(k, _mm512_cmpge_epi32_mask(v, _mm512_permutexvar_epi32(k, q->table[0])), k, four);
-            k = _mm512_mask_add_epi32(k, _mm512_cmpge_epi32_mask(v, _mm512_permutexvar_epi32(k, q->table[1])), k, two);
-            return _mm512_mask_add_epi32(k, _mm512_cmpge_epi32_mask(v, _mm512_permutexvar_epi32(k, q->table[2])), k,
-                                         one);
-        }
-#endif
         vi count = fill(0);
         for (int32_t t = 0; t < s->count; t++) {
             count = count_if(count, v, fill(s->thresholds[t]));

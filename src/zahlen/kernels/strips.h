@@ -7,8 +7,8 @@
     {                                                                                                                  \
         const D *from = (const D *)at;                                                                                 \
         const U base = (U)s->base, step = (U)s->step;                                                                  \
-        if (base == 0 && step == 1) {                                                                                  \
-            EACH to[i] = (T)from[i];                                                                                   \
+        if (step == 1) {                                                                                               \
+            EACH to[i] = (T)(base + (U)from[i]);                                                                       \
         } else {                                                                                                       \
             EACH to[i] = (T)(base + step * (U)from[i]);                                                                \
         }                                                                                                              \
@@ -18,8 +18,9 @@
 #define SAVED(D)                                                                                                       \
     {                                                                                                                  \
         D *into = (D *)at;                                                                                             \
-        if (s->base == 0 && s->step == 1) {                                                                            \
-            EACH into[i] = (D)a[i];                                                                                    \
+        if (s->step == 1) {                                                                                            \
+            const U base = (U)s->base;                                                                                 \
+            EACH into[i] = (D)((U)a[i] - base);                                                                        \
         } else {                                                                                                       \
             const U base = (U)s->base, inverse = (U)w->q;                                                              \
             const int shift = (int)w->r;                                                                               \
@@ -92,8 +93,9 @@ static void NAME(work)(const Context *c, const Elementwise *p, const Work *w, in
             const Steps steps = steps_for(&w->stairs);
             // registers are whole strips: what lies behind the last element is counted in vain
             for (int64_t i = 0; i < n; i += LANES) {
-                const vi count = stairs(&w->stairs, &steps, load((const int32_t *)a + i));
-                store((int32_t *)to + i, gather(w->stairs.values, count));
+                const vi v = load((const int32_t *)a + i);
+                store((int32_t *)to + i, steps.small ? small_value(&steps, v)
+                                                     : gather(w->stairs.values, stairs(&w->stairs, &steps, v)));
             }
             return;
         }

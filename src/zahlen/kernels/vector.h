@@ -34,6 +34,7 @@ INLINE vi count_if(vi count, vi a, vi t) {
 INLINE vi gather(const int32_t *table, vi index) { return _mm512_i32gather_epi32(index, table, 4); }
 INLINE vi shift_right(vi a, int bits) { return _mm512_sra_epi32(a, _mm_cvtsi32_si128(bits)); }
 INLINE vi subtract(vi a, vi b) { return _mm512_sub_epi32(a, b); }
+INLINE vi shift_left(vi a, int bits) { return _mm512_sll_epi32(a, _mm_cvtsi32_si128(bits)); }
 INLINE vi times(vi a, int32_t b) { return b == 2 ? _mm512_add_epi32(a, a) : _mm512_mullo_epi32(a, fill(b)); }
 INLINE void store_bytes(uint8_t *to, vi v, int64_t count) {
     const __m128i bytes = _mm512_cvtepi32_epi8(v);
@@ -84,6 +85,7 @@ INLINE vi count_if(vi count, vi a, vi t) {
 INLINE vi gather(const int32_t *table, vi index) { return _mm256_i32gather_epi32(table, index, 4); }
 INLINE vi shift_right(vi a, int bits) { return _mm256_sra_epi32(a, _mm_cvtsi32_si128(bits)); }
 INLINE vi subtract(vi a, vi b) { return _mm256_sub_epi32(a, b); }
+INLINE vi shift_left(vi a, int bits) { return _mm256_sll_epi32(a, _mm_cvtsi32_si128(bits)); }
 INLINE vi times(vi a, int32_t b) { return b == 2 ? _mm256_add_epi32(a, a) : _mm256_mullo_epi32(a, fill(b)); }
 INLINE void store_bytes(uint8_t *to, vi v, int64_t count) {
     const __m256i order = _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 4, 8, 12, -1,
@@ -164,6 +166,10 @@ INLINE vi shift_right(vi a, int bits) {
 }
 INLINE vi subtract(vi a, vi b) {
     EACH_LANE a.v[l] = (int32_t)((uint32_t)a.v[l] - (uint32_t)b.v[l]);
+    return a;
+}
+INLINE vi shift_left(vi a, int bits) {
+    EACH_LANE a.v[l] = (int32_t)((uint32_t)a.v[l] << bits);
     return a;
 }
 INLINE vi times(vi a, int32_t b) {

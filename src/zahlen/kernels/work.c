@@ -15,24 +15,20 @@
 #define BEYOND(S, v) (sizeof(S) == 8 && (S)-1 > 0 ? (uint64_t)(v) >> 63 : 0)
 #define READ_ROW(S, D)                                                                                                 \
     {                                                                                                                  \
-        const S *from = (const S *)source;                                                                             \
-        D *to = (D *)target;                                                                                           \
         uint64_t bad = 0;                                                                                              \
-        if (p->step == 1 && p->place == NULL) {                                                                        \
-            const int64_t base = s->base, lo = p->lo, hi = p->hi;                                                      \
-            for (int64_t e = 0; e < p->elements; e++) {                                                                \
+        const int64_t base = s->base, lo = p->lo, hi = p->hi;                                                          \
+        for (int64_t r = 0; r < p->elements; r += p->run) {                                                            \
+            const S *from = (const S *)source + r;                                                                     \
+            D *to = (D *)target + (p->place == NULL ? 0 : p->place[r / p->run]);                                       \
+            for (int64_t e = 0; e < p->run; e++) {                                                                     \
                 const int64_t v = (int64_t)from[e];                                                                    \
                 bad |= (uint64_t)(v < lo) | (uint64_t)(v > hi) | BEYOND(S, from[e]);                                   \
                 to[e] = (D)(v - base);                                                                                 \
             }                                                                                                          \
-        } else {                                                                                                       \
-            for (int64_t e = 0; e < p->elements; e++) {                                                                \
-                const int64_t v = (int64_t)from[e];                                                                    \
-                const uint64_t above = (uint64_t)v - (uint64_t)p->lo;                                                  \
-                bad |= (uint64_t)(v < p->lo) | (uint64_t)(v > p->hi) | BEYOND(S, from[e]) |                            \
-                       (uint64_t)(p->step != 1 && above % (uint64_t)p->step != 0);                                     \
-                const int64_t code = s->step == 1 ? v - s->base : (v - s->base) / s->step;                             \
-                to[p->place == NULL ? e : p->place[e]] = (D)code;                                                      \
+            if (p->step != 1) {                                                                                        \
+                for (int64_t e = 0; e < p->run; e++) {                                                                 \
+                    bad |= (uint64_t)(((uint64_t)from[e] - (uint64_t)lo) % (uint64_t)p->step != 0);                    \
+                }                                                                                                      \
             }                                                                                                          \
         }                                                                                                              \
         return bad == 0;                                                                                               \
@@ -50,18 +46,25 @@
     default: READ_ROW(int64_t, D)                                                                                      \
     }
 
+// Bytes as they stand.
+static int read_bytes(const Port *p, const uint8_t *source, uint8_t *target) {
+    for (int64_t r = 0; r < p->elements; r += p->run) {
+        memcpy(target + (p->place == NULL ? 0 : p->place[r / p->run]), source + r, (size_t)p->run);
+    }
+    if (p->lo <= 0 && p->hi >= 255) {
+        return 1;
+    }
+    uint8_t bad = 0;
+    const uint8_t lo = (uint8_t)(p->lo > 0 ? p->lo : 0), hi = (uint8_t)(p->hi < 255 ? p->hi : 255);
+    for (int64_t e = 0; e < p->elements; e++) {
+        bad |= (uint8_t)(source[e] < lo) | (uint8_t)(source[e] > hi);
+    }
+    return bad == 0;
+}
+
 static int read_row(const Port *p, const Slot *s, const Array *a, const uint8_t *source, uint8_t *target) {
-    if (s->type == U8 && a->size == 1 && !a->is_signed && p->step == 1 && s->base == 0 && p->place == NULL) {
-        memcpy(target, source, (size_t)p->elements);
-        if (p->lo <= 0 && p->hi >= 255) {
-            return 1;
-        }
-        uint8_t bad = 0;
-        const uint8_t lo = (uint8_t)(p->lo > 0 ? p->lo : 0), hi = (uint8_t)(p->hi < 255 ? p->hi : 255);
-        for (int64_t e = 0; e < p->elements; e++) {
-            bad |= (uint8_t)(source[e] < lo) | (uint8_t)(source[e] > hi);
-        }
-        return bad == 0;
+    if (s->type == U8 && a->size == 1 && !a->is_signed && p->step == 1 && s->base == 0 && p->hi >= 0) {
+        return read_bytes(p, source, target);
     }
     switch (s->type) {
     case U8: READ_TYPES(uint8_t)
@@ -85,16 +88,12 @@ int JOIN(port_in, VARIANT)(const Context *c, const Port *p, int64_t rows) {
 
 #define WRITE_ROW(S, D)                                                                                                \
     {                                                                                                                  \
-        const S *from = (const S *)source;                                                                             \
-        D *to = (D *)target;                                                                                           \
         const int64_t base = s->base, step = s->step;                                                                  \
-        if (p->place == NULL) {                                                                                        \
-            for (int64_t e = 0; e < p->elements; e++) {                                                                \
-                to[e] = (D)(base + step * (int64_t)from[e]);                                                           \
-            }                                                                                                          \
-        } else {                                                                                                       \
-            for (int64_t e = 0; e < p->elements; e++) {                                                                \
-                to[e] = (D)(base + step * (int64_t)from[p->place[e]]);                                                 \
+        for (int64_t r = 0; r < p->elements; r += p->run) {                                                            \
+            const S *from = (const S *)source + (p->place == NULL ? 0 : p->place[r / p->run]);                         \
+            D *to = (D *)target + r;                                                                                   \
+            for (int64_t e = 0; e < p->run; e++) {                                                                     \
+                to[e] = (D)((uint64_t)base + (uint64_t)step * (uint64_t)(int64_t)from[e]);                             \
             }                                                                                                          \
         }                                                                                                              \
         return;                                                                                                        \
