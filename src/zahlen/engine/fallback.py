@@ -295,7 +295,8 @@ def _rows_of_steps(operation: op.Staircase, x: Wire, dtype: Type, taken: Type) -
         thresholds = [np.clip(column, lo, hi + 1).astype(taken).reshape(aligned) for column in t.T]
         flat, start = v.ravel(), (np.arange(channels) * (count + 1)).reshape(aligned)
         return lambda z: flat[_count(z, thresholds) + start], f"{count} thresholds a channel compared"
-    return lambda z: apply(operation, z).astype(dtype), f"{count} thresholds a channel searched"
+    # as integers, since a threshold out of reach may be no float of the sums' type
+    return lambda z: apply(operation, z.astype(I64, copy=False)).astype(dtype), f"{count} thresholds a channel searched"
 
 
 def lookup(operation: op.Lookup, dtype: Type) -> Function:

@@ -83,7 +83,7 @@ class Program:
         self.output_dtypes = {name: _dtype(machine.wires[name], 4) for name in self.wanted}
         self._kept: Array | None = None
         self._batch = 0
-        self._bound: tuple[int, int, Callable[[], bool]] | None = None
+        self._bound: tuple[Array, Array, Callable[[], bool]] | None = None
 
     @property
     def input_dtype(self) -> np.dtype[Any]:
@@ -141,8 +141,8 @@ class Program:
             If a value is outside the input's alphabet.
         """
         bound = self._bound
-        if bound is None or bound[0] != id(x) or bound[1] != id(out):
-            bound = self._bound = (id(x), id(out), self.bind(x, out))
+        if bound is None or bound[0] is not x or bound[1] is not out:
+            bound = self._bound = (x, out, self.bind(x, out))
         if not bound[2]():
             self.refuse({self.machine.inputs[0]: x})
 
@@ -171,8 +171,8 @@ class Program:
     def step_into(self, x: Array, out: Array) -> None:
         """One step of the streams that `reset` began: x is (batch, *shape), and the state goes on."""
         bound = self._bound
-        if bound is None or bound[0] != id(x) or bound[1] != id(out):
-            bound = self._bound = (id(x), id(out), self.bind(x, out, stream=True))
+        if bound is None or bound[0] is not x or bound[1] is not out:
+            bound = self._bound = (x, out, self.bind(x, out, stream=True))
         if not bound[2]():
             self.refuse({self.machine.inputs[0]: x})
 

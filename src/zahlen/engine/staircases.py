@@ -68,9 +68,12 @@ class Steps:
         """As ``read_staircase`` takes them; `values` instead of its own."""
         t, shift = self.thresholds, self.shift()
         values = self.values if values is None else values
-        head = [len(t), data.add([*t, INT32[1]], np.int32), data.add(values, np.int32)]
         if shift is None:
-            return [LINEAR, *head, 0, 0, 0, 0, -1]
+            # in tables of whole vectors
+            more = max(1, 32 - len(t))
+            padded = [*t, *[INT32[1]] * more], [*values, *[values[-1]] * (more - 1)]
+            return [LINEAR, len(t), data.add(padded[0], np.int32), data.add(padded[1], np.int32), 0, 0, 0, 0, -1]
+        head = [len(t), data.add([*t, INT32[1]], np.int32), data.add(values, np.int32)]
         lo, hi = int(t[0]) - 1, int(t[-1])
         starts = lo + (np.arange((hi - lo >> shift) + 1) << shift)
         base = np.searchsorted(t, starts, side="right")

@@ -246,22 +246,28 @@ INLINE void line(int kind, int panels, int nb, int apart, const Job *j, Place fr
     const int32_t *w = (const int32_t *)p->packed + n * j->all;
     const int64_t panel = PANEL * LANES * j->all;
     int64_t k = 0;
-    for (; k + apart <= j->all; k += apart) {
-#pragma GCC unroll 8
-        for (int a = 0; a < apart; a++) {
-            const vi dw = dword(x + p->step[k + a]);
-#pragma GCC unroll 4
-            for (int q = 0; q < panels; q++) {
-#pragma GCC unroll 4
-                for (int v = 0; v < nb; v++) {
-                    sum[a][q][v] = dot(kind, sum[a][q][v], dw, load(w + q * panel + (a * nb + v) * LANES));
-                }
-            }
-        }
-        w += apart * nb * LANES;
+    // one run of elements needs no list of steps
+    const int plain = p->segments == 1;
+    x += plain ? p->step[0] : 0;
+#define LINE_STEPS(at)                                                                                                 \
+    for (; k + apart <= j->all; k += apart) {                                                                          \
+        _Pragma("GCC unroll 8") for (int a = 0; a < apart; a++) {                                                      \
+            const vi dw = dword(x + (at));                                                                             \
+            _Pragma("GCC unroll 4") for (int q = 0; q < panels; q++) {                                                 \
+                _Pragma("GCC unroll 4") for (int v = 0; v < nb; v++) {                                                 \
+                    sum[a][q][v] = dot(kind, sum[a][q][v], dw, load(w + q * panel + (a * nb + v) * LANES));            \
+                }                                                                                                      \
+            }                                                                                                          \
+        }                                                                                                              \
+        w += apart * nb * LANES;                                                                                       \
+    }
+    if (plain) {
+        LINE_STEPS(4 * (k + a))
+    } else {
+        LINE_STEPS(p->step[k + a])
     }
     for (; k < j->all; k++) {
-        const vi dw = dword(x + p->step[k]);
+        const vi dw = dword(x + (plain ? 4 * k : p->step[k]));
 #pragma GCC unroll 4
         for (int q = 0; q < panels; q++) {
 #pragma GCC unroll 4
@@ -327,8 +333,10 @@ INLINE void positions(int kind, const Job *j, int64_t row, int64_t end) {
     const Place first = {row, 0};
     int64_t v = 0;
     if (end == 1) {
-        for (; v + 4 * PANEL <= count; v += 4 * PANEL) {
-            line(kind, 4, PANEL, 1, j, first, v * LANES);
+        const int64_t fours = count / (4 * PANEL);
+        for (; v < fours * 4 * PANEL; v += 4 * PANEL) {
+            const int64_t at = j->c->turn ? fours * 4 * PANEL - 4 * PANEL - v : v;
+            line(kind, 4, PANEL, 1, j, first, at * LANES);
         }
         for (; v + 2 * PANEL <= count; v += 2 * PANEL) {
             line(kind, 2, PANEL, 2, j, first, v * LANES);

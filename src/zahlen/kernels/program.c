@@ -79,8 +79,9 @@ static const Slot *slot(Reader *r, const Program *p, int32_t *index) {
 static void read_staircase(Reader *r, Staircase *s) {
     s->form = (int32_t)word(r, LINEAR, BUCKETS);
     s->count = (int32_t)word(r, 0, 1 << 24);
-    s->thresholds = constants(r, s->count + (int64_t)1, 4);
-    s->values = constants(r, s->count + (int64_t)1, 4);
+    const int64_t entries = s->form == LINEAR && s->count < 31 ? 32 : s->count + (int64_t)1;
+    s->thresholds = constants(r, entries, 4);
+    s->values = constants(r, entries, 4);
     s->lo = (int32_t)word(r, INT32_MIN, INT32_MAX);
     s->hi = (int32_t)word(r, s->lo, INT32_MAX);
     s->shift = (int32_t)word(r, 0, 30);

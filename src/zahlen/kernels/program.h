@@ -27,8 +27,8 @@ enum { LINEAR, BUCKETS };
 typedef struct {
     int32_t form;
     int32_t count;                  // of thresholds
-    const int32_t *thresholds;      // ascending, and one that nothing reaches
-    const int32_t *values;          // count + 1
+    const int32_t *thresholds;      // ascending, then one or more that nothing reaches; at least 32 if compared
+    const int32_t *values;          // count + 1; at least 32 if compared
     int32_t lo, hi, shift;          // buckets: integers below lo reach none, from hi on all
     const int32_t *base;            // per bucket: how many are at or below its first integer
 } Staircase;
@@ -191,6 +191,7 @@ typedef struct {
     const Array *inputs, *outputs, *states_in, *states_out;
     int64_t batch, time;   // of the first row in the arrays
     int64_t batches;       // rows of one time
+    int turn;              // every other step runs through weights backwards: what was used last is still near
     uint8_t *strips;
 } Context;
 

@@ -119,6 +119,7 @@ static void advance(const Context *c, int64_t rows) {
 }
 
 static int tile(Context *c, const Engine *e, const Task *call, int64_t rows) {
+    static _Thread_local int64_t turns;
     const Program *p = c->program;
     int fine = 1;
     c->batches = rows, c->time = 0, c->first = 0;
@@ -133,7 +134,7 @@ static int tile(Context *c, const Engine *e, const Task *call, int64_t rows) {
         c->time = t, c->first = 0;
         fine &= section(c, e, BEFORE, rows * times);
         for (int64_t k = 0; fine && p->register_count > 0 && k < times; k++) {
-            c->time = t + k, c->first = k * rows;
+            c->time = t + k, c->first = k * rows, c->turn = (int)(turns++ & 1);
             fine &= section(c, e, EACH, rows);
             advance(c, rows);
         }
@@ -177,6 +178,48 @@ void program_reset(const Program *p, uint8_t *kept, int64_t batch) {
     initial(&c, batch);
 }
 
+typedef struct {
+    const Program *p;
+    const Engine *e;
+    const Task *call;
+    uint8_t *states;  // NULL: in the arena
+    int64_t tile_rows, capacity;
+    size_t scratch, timed, strips, state;
+} Job;
+
+static int tile_at(const Job *j, int64_t k) {
+    uint8_t *at = room(j->scratch + j->timed + j->strips + j->state + 256);
+    if (at == NULL) {
+        return NO_MEMORY;
+    }
+    const Task *call = j->call;
+    Context c = {.program = j->p, .inputs = call->inputs, .outputs = call->outputs};
+    c.states_in = call->states_in, c.states_out = call->states_out;
+    c.home[SCRATCH] = at, c.home[TIMED] = at + j->scratch, c.strips = at + j->scratch + j->timed;
+    c.home[STATE] = j->states == NULL ? c.strips + j->strips : j->states;
+    c.rows[SCRATCH] = c.rows[TIMED] = j->capacity, c.rows[STATE] = call->batch;
+    c.batch = k * j->tile_rows;
+    const int64_t left = call->batch - c.batch;
+    return tile(&c, j->e, call, left < j->tile_rows ? left : j->tile_rows) ? DONE : OUTSIDE;
+}
+
+// Apart, so that calls on one thread pay nothing for it.
+static void in_parallel(const Job *job, int64_t tiles, int threads, int *status) {
+#ifdef _OPENMP
+#pragma omp parallel for schedule(static) num_threads(threads)
+#endif
+    for (int64_t k = 0; k < tiles; k++) {
+        const int found = tile_at(job, k);
+        if (found != DONE) {
+#ifdef _OPENMP
+#pragma omp critical
+#endif
+            *status = found;
+        }
+    }
+    (void)threads;
+}
+
 int program_run(Program *p, const Engine *e, const Task *call) {
     // a tile holds `rows` rows of all homes; times are taken together until it does
     int64_t tile_rows = p->rows < call->batch ? p->rows : call->batch;
@@ -200,25 +243,14 @@ int program_run(Program *p, const Engine *e, const Task *call) {
         }
     }
     const int inside = states == NULL;  // one tile: its states lie in the arena
-#ifdef _OPENMP
-#pragma omp parallel for schedule(static) num_threads(call->threads) if (call->threads > 1 && tiles > 1)
-#endif
-    for (int64_t k = 0; k < tiles; k++) {
-        uint8_t *at = room(scratch + timed + strips + (inside ? state : 0) + 256);
-        if (at == NULL) {
-            status = NO_MEMORY;
-            continue;
+    Job job = {p, e, call, states, tile_rows, capacity, scratch, timed, strips, inside ? state : 0};
+    if (call->threads <= 1 || tiles == 1) {
+        for (int64_t k = 0; k < tiles; k++) {
+            const int found = tile_at(&job, k);
+            status = found != DONE ? found : status;
         }
-        Context c = {.program = p, .inputs = call->inputs, .outputs = call->outputs};
-        c.states_in = call->states_in, c.states_out = call->states_out;
-        c.home[SCRATCH] = at, c.home[TIMED] = at + scratch, c.strips = at + scratch + timed;
-        c.home[STATE] = inside ? c.strips + strips : states;
-        c.rows[SCRATCH] = c.rows[TIMED] = capacity, c.rows[STATE] = call->batch;
-        c.batch = k * tile_rows;
-        const int64_t left = call->batch - c.batch;
-        if (!tile(&c, e, call, left < tile_rows ? left : tile_rows)) {
-            status = OUTSIDE;
-        }
+    } else {
+        in_parallel(&job, tiles, call->threads, &status);
     }
     free(own);
     return status;

@@ -18,17 +18,11 @@ INLINE Steps steps_for(const Staircase *s) {
     Steps r = {.lo = fill(s->lo), .hi = fill(s->hi), .small = 0};
 #if LANES == 16
     if (s->form == LINEAR && s->count <= 15) {
-        int32_t t[32], values[16];
-        for (int k = 0; k < 32; k++) {
-            t[k] = k < s->count ? s->thresholds[k] : INT32_MAX;
-        }
-        for (int k = 0; k < 16; k++) {
-            values[k] = s->values[k < s->count ? k : s->count];
-        }
+        const int32_t *t = s->thresholds;
         r.small = 1;
         r.first = fill(t[7]);
         r.table[0] = load(t + 3), r.table[1] = load(t + 1), r.table[2] = load(t);
-        r.values = load(values);
+        r.values = load(s->values);
     }
 #endif
     return r;

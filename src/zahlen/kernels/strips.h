@@ -1,7 +1,6 @@
 // One operation of elementwise work on a strip of T, which work.c includes for 32 and for 64 bits. Sums wrap as U do:
 // what is proven is that the machine's do not.
 
-#define REGISTER(k) ((T *)c->strips + (k) * (int64_t)STRIP)
 #define EACH for (int64_t i = 0; i < n; i++)
 #define LOADED(D)                                                                                                      \
     {                                                                                                                  \
@@ -29,14 +28,21 @@
         return;                                                                                                        \
     }
 
-static void NAME(work)(const Context *c, const Elementwise *p, const Work *w, int64_t row, int64_t first, int64_t n) {
-    T *to = REGISTER(w->to);
-    const T *a = REGISTER(w->a), *b = REGISTER(w->b);
+// `at`: where each register's strip is; what a slot holds as T is read in place.
+static void NAME(work)(const Context *c, const Elementwise *p, const Work *w, int64_t row, int64_t first, int64_t n,
+                       const void **at_) {
+    T *to = (T *)c->strips + w->to * (int64_t)STRIP;
+    const T *a = at_[w->a], *b = at_[w->b];
+    at_[w->to] = to;
     switch (w->kind) {
     case LOAD: {
         const Slot *s = &c->program->slot[w->slot];
         static const int size[TYPES] = {1, 2, 4, 8};
         const uint8_t *at = row_of(c, s, row) + (first + w->p) * size[s->type];
+        if (size[s->type] == sizeof(T) && s->base == 0 && s->step == 1) {
+            at_[w->to] = at;
+            return;
+        }
         switch (s->type) {
         case U8: LOADED(uint8_t)
         case S16: LOADED(int16_t)
@@ -147,7 +153,6 @@ static void NAME(work)(const Context *c, const Elementwise *p, const Work *w, in
     }
     }
 }
-#undef REGISTER
 #undef EACH
 #undef LOADED
 #undef SAVED

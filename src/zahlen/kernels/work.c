@@ -142,15 +142,19 @@ void JOIN(port_out, VARIANT)(const Context *c, const Port *p, int64_t rows) {
 #include "strips.h"
 
 void JOIN(elementwise, VARIANT)(const Context *c, const Elementwise *p, int64_t rows) {
+    const void *at[256];  // as many registers as a program may have
+    for (int64_t k = 0; k < p->registers; k++) {
+        at[k] = c->strips;
+    }
     const int64_t elements = p->whole ? p->elements * rows : p->elements;
     for (int64_t r = 0; r < (p->whole ? 1 : rows); r++) {
         for (int64_t e = 0; e < elements; e += STRIP) {
             const int64_t n = elements - e < STRIP ? elements - e : STRIP;
             for (int64_t k = 0; k < p->works; k++) {
                 if (p->wide) {
-                    work_64(c, p, &p->work[k], r, e, n);
+                    work_64(c, p, &p->work[k], r, e, n, at);
                 } else {
-                    work_32(c, p, &p->work[k], r, e, n);
+                    work_32(c, p, &p->work[k], r, e, n, at);
                 }
             }
         }
