@@ -20,7 +20,7 @@ class Engine:
     """Runs machines on packed programs, and on the reference what has no exact kernel."""
 
     def __init__(self) -> None:
-        self._programs: WeakKeyDictionary[Machine, dict[tuple[str, ...], Program | NoPlan]] = WeakKeyDictionary()
+        self._programs: WeakKeyDictionary[Machine, dict[tuple[str, ...], Program | str]] = WeakKeyDictionary()
 
     def program(self, machine: Machine, wanted: tuple[str, ...]) -> Program | None:
         """The program that computes these wires; None if there is none."""
@@ -29,7 +29,7 @@ class Engine:
             try:
                 known[wanted] = Program(machine, wanted)
             except NoPlan as reason:
-                known[wanted] = reason
+                known[wanted] = str(reason)  # the error itself would keep the machine
         found = known[wanted]
         return found if isinstance(found, Program) else None
 

@@ -268,8 +268,8 @@ class Planner:
         self.placed[wire.name] = self.new(wire, halo, last=halo is not None)
         self._port(Op.PORT_IN, wire.name, Section.BEFORE, self.machine.inputs.index(wire.name))
 
-    def wish(self, wire: Wire) -> Halo | None:
-        """The halo that convolutions behind want; None if channels need not be last."""
+    def wish(self, wire: Wire, form: Form | None = None) -> Halo | None:
+        """The halo that convolutions behind want of a wire in this form; None if channels need not be last."""
         if len(wire.shape) not in (2, 3):
             return None
         spatial, halo, found = len(wire.shape) - 1, [(0, 0)] * (len(wire.shape) - 1), False
@@ -282,7 +282,7 @@ class Planner:
                 found = True
         if not found:
             return None
-        form = self.forms[wire.name]
+        form = self.forms[wire.name] if form is None else form
         zero = 0 <= -form.base < 256 if form.type == Type.U8 else True
         return tuple(halo) if zero else ((0, 0),) * spatial
 
@@ -305,7 +305,6 @@ class Planner:
             target = Placed(Slot(source.slot.form, elements, Home.SCRATCH), last)
             source = self.moved(x.name, Placed(source.slot, where), target, self.section[wire.name], "channels last")
             where = source.where
-        halo = self.wish(wire)
         total = isinstance(operation, op.SumPool)
         form = self.forms[wire.name]
         if total and form.type < Type.S32:
@@ -313,7 +312,7 @@ class Planner:
         elif not total:
             form = source.slot.form
         if len(leading) == 1:
-            target = self.new(wire, halo, last=True, form=form)
+            target = self.new(wire, self.wish(wire, form), last=True, form=form)
             to = target.where
         else:
             elements, to = channels_last((channels, *wire.shape[-n:]))

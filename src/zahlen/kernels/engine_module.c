@@ -8,7 +8,6 @@
 #include "program.h"
 
 #define NAME "zahlen.program"
-#define MOST_ARRAYS 64
 
 typedef struct {
     Program *program;
@@ -81,7 +80,7 @@ static int find_ports(Loaded *l) {
             return 0;
         }
     }
-    return p->inputs <= MOST_ARRAYS && p->outputs <= 4096;
+    return 1;
 }
 
 PyObject *engine_program(PyObject *self, PyObject *args) {
@@ -132,7 +131,7 @@ done:
 // How many bytes an integer of this format has, negative if it is signed; 0: it is none.
 static int integer(const Py_buffer *b) {
     const char *f = b->format == NULL ? "B" : b->format;
-    if (f[0] == '<' || f[0] == '=' || f[0] == '@') {
+    if (f[0] == '=' || f[0] == '@') {
         f++;
     }
     if (f[0] == 0 || f[1] != 0) {
@@ -187,17 +186,21 @@ static int bind_list(Bound *b, PyObject *list, const Port **ports, int64_t due, 
         a->at = buffer->buf;
         a->size = size < 0 ? -size : size, a->is_signed = size < 0;
         a->time_stride = ports[k]->elements * a->size;
-        a->batch_stride = a->time_stride * times;
-        if (b->call.batch > 0 && buffer->len / b->call.batch != a->batch_stride) {
+        const int64_t batch = b->call.batch, bytes = buffer->len;
+        if (batch == 0 ? bytes != 0
+                       : bytes % batch != 0 || bytes / batch % times != 0 || bytes / batch / times != a->time_stride) {
             PyErr_Format(PyExc_ValueError, "an array has %zd bytes, which does not fit", buffer->len);
             return 0;
         }
-        if (buffer->len != b->call.batch * a->batch_stride) {
-            PyErr_Format(PyExc_ValueError, "an array has %zd bytes, which does not fit", buffer->len);
-            return 0;
-        }
+        a->batch_stride = batch == 0 ? 0 : bytes / batch;
     }
     return 1;
+}
+
+// Whether the states of a batch of streams fit, wherever a multiple of 64 is.
+static int has_room(const Program *p, const Py_buffer *kept, int64_t batch) {
+    const int64_t row = p->row_bytes[STATE] / 64;
+    return kept->len / 64 >= 4 && (row == 0 || batch <= (kept->len / 64 - 4) / row);
 }
 
 // (program, inputs, outputs, states in, states out, kept, batch, times, threads)
@@ -248,7 +251,7 @@ static int bind(Bound *b, PyObject *const *args, Py_ssize_t count) {
             return 0;
         }
         b->count++;
-        if (buffer->len / 64 < (p->row_bytes[STATE] / 64) * c->batch + 4) {
+        if (!has_room(p, buffer, c->batch)) {
             PyErr_SetString(PyExc_ValueError, "the stream's memory is too small");
             return 0;
         }
@@ -262,7 +265,7 @@ static PyObject *run(const Bound *b) {
         Py_RETURN_TRUE;
     }
     int status;
-    const int64_t work = b->loaded->program->operations * b->call.batch * b->call.times;
+    const double work = (double)b->loaded->program->operations * (double)b->call.batch * (double)b->call.times;
     if (work < 200000) {  // letting others run would take longer
         status = program_run(b->loaded->program, b->loaded->engine, &b->call);
     } else {
@@ -297,7 +300,7 @@ PyObject *engine_reset(PyObject *self, PyObject *const *args, Py_ssize_t count) 
     if (PyErr_Occurred() || PyObject_GetBuffer(args[1], &buffer, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE) != 0) {
         return NULL;
     }
-    if (batch < 0 || buffer.len / 64 < (l->program->row_bytes[STATE] / 64) * batch + 4) {
+    if (batch < 0 || !has_room(l->program, &buffer, batch)) {
         PyErr_SetString(PyExc_ValueError, "the stream's memory is too small");
         PyBuffer_Release(&buffer);
         return NULL;

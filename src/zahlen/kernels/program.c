@@ -14,6 +14,7 @@ typedef struct {
     const int64_t *at, *end;
     const uint8_t *data;
     int64_t bytes;
+    int section;  // of the instruction that is read
     const char *reason;
 } Reader;
 
@@ -69,9 +70,17 @@ static const int32_t *places(Reader *r, int64_t count, int64_t least, int64_t ro
     return table;
 }
 
+// States have rows for one time only.
+static const Slot *reachable(Reader *r, const Slot *s) {
+    if (s->home == STATE && (r->section == BEFORE || r->section == AFTER)) {
+        fail(r, "a state is used at all times at once");
+    }
+    return s;
+}
+
 static const Slot *slot(Reader *r, const Program *p, int32_t *index) {
     *index = (int32_t)word(r, 0, p->slots - 1);
-    return &p->slot[*index];
+    return reachable(r, &p->slot[*index]);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -152,7 +161,7 @@ static void read_product(Reader *r, const Program *g, Product *p) {
         (p->dot == DOT64 && (p->epilogue != STORE_SUMS || p->init >= 0 || p->shift > 0 || p->group > 1))) {
         fail(r, "a product does not fit its rows");
     }
-    if (p->init >= 0 && (g->slot[p->init].type != S32 || g->slot[p->init].elements < p->channels)) {
+    if (p->init >= 0 && (reachable(r, &g->slot[p->init])->type != S32 || g->slot[p->init].elements < p->channels)) {
         fail(r, "a product starts from rows that do not fit");
     }
 }
@@ -207,7 +216,7 @@ static void read_work(Reader *r, const Program *g, const Elementwise *e, Work *w
         }
         break;
     case STAIRS_PER_CHANNEL:
-        w->count = word(r, 0, 1 << 16);
+        w->count = word(r, 0, 1 << 24);
         w->table = constants(r, (2 * w->count + 1) * e->elements, size);
         if (e->whole) {
             fail(r, "rows with constants are no whole");
@@ -342,6 +351,11 @@ static void read_instruction(Reader *r, Program *g, Instruction *i) {
         if (i->port.number >= (i->port.state ? g->register_count : i->op == PORT_IN ? g->inputs : g->outputs)) {
             fail(r, "a port has no array");
         }
+        // only there are states handed over, and nothing else
+        if (i->port.state != (r->section == START || r->section == END) ||
+            (i->port.state && (i->op == PORT_IN) != (r->section == START))) {
+            fail(r, "a port is due at another time");
+        }
         break;
     case PRODUCT:
         read_product(r, g, &i->product);
@@ -376,15 +390,16 @@ static void read_slot(Reader *r, const Program *g, Slot *s) {
     s->elements = word(r, 1, 1 << 30);
     s->stride = word(r, 64, LIMIT);
     s->offset = word(r, 0, LIMIT);
-    s->base = word(r, INT64_MIN, INT64_MAX);
-    s->step = word(r, 1, INT64_MAX);
-    if (s->stride % 64 != 0 || s->offset % 64 != 0 || s->elements * type_size[s->type] > s->stride ||
+    s->base = word(r, s->type == U8 ? -LIMIT : 0, s->type == U8 ? LIMIT : 0);
+    s->step = word(r, 1, 1);
+    if (s->offset % 64 != 0 || s->stride != (s->elements * type_size[s->type] + 63) / 64 * 64 ||
         s->offset + s->stride > g->row_bytes[s->home]) {
         fail(r, "a slot lies outside its home");
     }
 }
 
 static void read_all(Reader *r, Program *g) {
+    int64_t needed[HOMES] = {0};
     if (word(r, INT64_MIN, INT64_MAX) != MAGIC) {
         fail(r, "it is none");
         return;
@@ -416,18 +431,30 @@ static void read_all(Reader *r, Program *g) {
     }
     for (int64_t k = 0; k < g->slots && r->reason == NULL; k++) {
         read_slot(r, g, &g->slot[k]);
+        const Slot *s = &g->slot[k];
+        const int64_t end = s->offset + s->stride;
+        needed[s->home] = end > needed[s->home] ? end : needed[s->home];
     }
+    for (int h = 0; h < HOMES; h++) {
+        if (g->row_bytes[h] != needed[h]) {
+            fail(r, "a home is larger than what lies in it");
+        }
+    }
+    r->section = EACH;  // registers take their successors at the end of a step
     for (int64_t k = 0; k < g->register_count && r->reason == NULL; k++) {
         Register *q = &g->registers[k];
         const Slot *state = slot(r, g, &q->state), *next = slot(r, g, &q->next);
         q->bytes = state->elements * type_size[state->type];
         q->initial = constants(r, q->bytes, 1);
-        if (state->home != STATE || next->type != state->type || next->elements != state->elements ||
+        if (state->home != STATE || next->home == STATE || next->type != state->type || next->elements != state->elements ||
             next->stride != state->stride) {
             fail(r, "a register's successor does not fit");
         }
     }
     for (int64_t k = 0; k < g->instructions && r->reason == NULL; k++) {
+        for (r->section = START; g->first[r->section + 1] <= k;) {
+            r->section++;
+        }
         read_instruction(r, g, &g->instruction[k]);
     }
     if (r->reason == NULL && r->at != r->end) {
