@@ -29,6 +29,7 @@ class Dot(IntEnum):
     DOT16 = 2
     DOT32 = 3
     DOT64 = 4
+    DOT1 = 5
 
 
 class Epilogue(IntEnum):
@@ -45,9 +46,24 @@ NAMES = {
     Dot.DOT16: "16-bit products",
     Dot.DOT32: "32-bit products",
     Dot.DOT64: "64-bit products",
+    Dot.DOT1: "bits counted",
 }
 FORMS = {Dot.DOT16: Form(Type.S16, 0), Dot.DOT32: Form(Type.S32, 0), Dot.DOT64: Form(Type.S64, 0)}
-DTYPES = {Dot.DOT8: np.int8, Dot.DOT8_PAIRS: np.int8, Dot.DOT16: np.int16, Dot.DOT32: np.int32, Dot.DOT64: np.int64}
+DTYPES = {
+    Dot.DOT8: np.int8,
+    Dot.DOT8_PAIRS: np.int8,
+    Dot.DOT16: np.int16,
+    Dot.DOT32: np.int32,
+    Dot.DOT64: np.int64,
+    Dot.DOT1: np.uint8,
+}
+    Dot.DOT8: np.int8,
+    Dot.DOT8_PAIRS: np.int8,
+    Dot.DOT16: np.int16,
+    Dot.DOT32: np.int32,
+    Dot.DOT64: np.int64,
+    Dot.DOT1: np.uint8,
+}
 
 
 @dataclass(frozen=True)
@@ -75,23 +91,31 @@ class Shape:
     segments : int64 (S,)
         Where each run begins, from there.
     weight : int64 (channels, S, length)
+    scale, ones : int
+        Of bits: the sum is scale * both + ones * those of the input + `constant`.
+    constant : int64 (channels,) or int
     """
 
     source: Placed
     positions: IntArray
     segments: IntArray
     weight: IntArray
+    scale: int = 1
+    ones: int = 0
+    constant: Any = 0
 
 
 # ---------------------------------------------------------------------------------------------------- what follows
 
 
-def fusion(planner: Planner, wire: Wire) -> Fusion:
+def fusion(planner: Planner, wire: Wire, *, additions: bool = True) -> Fusion:
     """The longest chain behind a product that its kernel can take on."""
     result = Fusion(wire, wire)
     while (name := planner.only_consumer(result.wire.name)) is not None:
         behind, names = planner.machine.wires[name], (*result.names, result.wire.name)
         operation = behind.operation
+        if isinstance(operation, (op.Shift, op.Add)) and not additions:
+            break
         if isinstance(operation, op.Shift) and result.wire is wire and _shiftable(wire, operation, behind):
             result = replace(result, sums=behind, wire=behind, names=names, shift=-operation.bits)
         elif isinstance(operation, op.Add) and result.wire is result.sums and _addable(planner, result, behind):
@@ -252,6 +276,51 @@ def choose(planner: Planner, wire: Wire, form: Form, weight: IntArray) -> tuple[
     return Dot.DOT64, "sums need 64 bits"
 
 
+FEWEST_BITS = 32
+"""Of fewer inputs all the bits would fit into one step, and the products of bytes are as fast."""
+
+
+def two_valued(planner: Planner, wire: Wire, shapes: list[Shape]) -> bool:
+    """Whether bits may be counted: an affine map of two-valued inputs with weights of at most two values."""
+    x = planner.machine.wires[wire.operands[0]].alphabet
+    (shape, *_) = shapes
+    return (
+        isinstance(wire.operation, op.Affine)
+        and _narrow(wire)
+        and x.size == 2
+        and shape.source.slot.form == Form(Type.U8, x.lo)
+        and shape.weight.shape[2] == wire.operation.weight.shape[1] >= FEWEST_BITS
+        and len(np.unique(shape.weight)) <= 2
+        and int(np.abs(shape.weight).max()) * (x.hi - x.lo) < 2**20
+    )
+
+
+def bits(planner: Planner, wire: Wire, shape: Shape) -> Shape:
+    """The input as bits, and what counts them: with x = x0 + dx a and w = w0 + dw b, sums of products are counts.
+
+    sum w x = x0 sum w + dx (w0 sum a + dw sum a b).
+    """
+    x = planner.machine.wires[wire.operands[0]].alphabet
+    count = shape.weight.shape[2]
+    length = -(-count // 32) * 4
+    slot = Slot(Form(Type.U8, 0), len(shape.positions) * (length + 4), Home.SCRATCH)
+    positions = np.arange(len(shape.positions)) * (length + 4)
+    places = [planner.data.add(p, np.int32) for p in (shape.positions + shape.segments[0], positions)]
+    planner.emit(
+        Op.BITS, planner.section[wire.name], [shape.source.slot, slot, len(positions), count, *places],
+        wire.operands[0], kernel="bytes to bits",
+    )  # fmt: skip
+    low, high = int(shape.weight.min()), int(shape.weight.max())
+    weight = np.zeros((len(shape.weight), 1, length), dtype=np.int64)
+    packed = np.packbits(shape.weight[:, 0] != low, axis=1, bitorder="little")
+    weight[:, 0, : packed.shape[1]] = packed
+    step = x.hi - x.lo
+    return Shape(
+        Placed(slot, np.arange(slot.elements)), positions, np.zeros(1, dtype=np.int64), weight,
+        scale=step * (high - low), ones=step * low, constant=x.lo * shape.weight[:, 0].sum(axis=1),
+    )  # fmt: skip
+
+
 # ---------------------------------------------------------------------------------------------------- the instruction
 
 
@@ -263,7 +332,10 @@ def product(planner: Planner, wire: Wire) -> None:
     else:
         shapes = [affine_shape(planner, wire, operation)]
     dot, reason = max(choose(planner, wire, shape.source.slot.form, shape.weight) for shape in shapes)
-    then = Fusion(wire, wire) if dot == Dot.DOT64 else fusion(planner, wire)
+    if two_valued(planner, wire, shapes):
+        dot, reason = Dot.DOT1, "inputs and weights of two values each"
+        shapes = [bits(planner, wire, shapes[0])]
+    then = Fusion(wire, wire) if dot == Dot.DOT64 else fusion(planner, wire, additions=dot != Dot.DOT1)
     result = then.wire
     form = planner.forms[result.name]
     if then.staircase is None:
@@ -308,7 +380,7 @@ def _words(
     data, out, base = planner.data, target.slot, target.slot.form.base
     weight = shape.weight.reshape(len(shape.weight), -1)
     # sums are of what is stored, which is `base` less than the elements
-    bias = operation.bias[channels] + shape.source.slot.form.base * weight.sum(axis=1)
+    bias = operation.bias[channels] + shape.source.slot.form.base * weight.sum(axis=1) + shape.constant
     epilogue, count, stairs, spacing, offset, about = Epilogue.SUMS, 0, -1, 1, 0, ""
     shared: list[int] = []
     if then.staircase is not None and then.staircase.per_channel:
@@ -335,6 +407,6 @@ def _words(
         data.add(shape.segments, np.int32), len(order), 4 if then.pool is not None else 1, len(weight),
         data.add(shape.positions[order], np.int32), data.add(to[:, channels.start], np.int32),
         data.add(weight, DTYPES[dot]), data.add(bias, np.int64 if dot == Dot.DOT64 else np.int32),
-        count, stairs, *shared, spacing, offset,
+        shape.scale, shape.ones, count, stairs, *shared, spacing, offset,
     ]  # fmt: skip
     return words, about

@@ -29,6 +29,7 @@ class Op(IntEnum):
     ARGMAX = 7
     SUM = 8
     CONSTANT = 9
+    BITS = 10
 
 
 class Section(IntEnum):

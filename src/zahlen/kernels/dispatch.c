@@ -25,6 +25,7 @@ static const Variant variants[] = {
 #endif
     {"avx512", &recurrent_avx512, &engine_avx512},
     {"vnni", &recurrent_avx512, &engine_vnni},
+    {"icelake", &recurrent_avx512, &engine_icelake},
 #endif
 };
 
@@ -46,6 +47,9 @@ static int runs_here(const char *name) {
     }
     if (strcmp(name, "vnni") == 0) {
         return avx512 && __builtin_cpu_supports("avx512vnni");
+    }
+    if (strcmp(name, "icelake") == 0) {
+        return avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vpopcntdq");
     }
 #endif
     return strcmp(name, "portable") == 0;

@@ -9,7 +9,7 @@
 #include "stairs.h"
 #include "vector.h"
 
-static const int width_of[DOTS] = {1, 1, 2, 4, 8};  // bytes of an element
+static const int width_of[DOTS] = {1, 1, 2, 4, 8, 1};  // bytes of an element
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Packing.
@@ -52,7 +52,14 @@ int JOIN(pack, VARIANT)(Product *p) {
     if (p->packed == NULL || p->packed_bias == NULL) {
         return 0;
     }
-    memcpy(p->packed_bias, p->bias, (size_t)p->channels * 4);
+    if (p->dot == DOT1) {
+        // counts begin at zero
+        p->late_bias = aligned((size_t)padded * 4);
+        if (p->late_bias == NULL) {
+            return 0;
+        }
+    }
+    memcpy(p->dot == DOT1 ? p->late_bias : p->packed_bias, p->bias, (size_t)p->channels * 4);
     p->step = aligned((size_t)all * 4);
     if (p->step == NULL) {
         return 0;
@@ -93,9 +100,17 @@ static void finish(const Job *j, int nb, const vi *sums, int64_t row, int64_t gr
     const Product *p = j->p;
     uint8_t *to = row_of(j->c, j->out, row) + ((int64_t)p->to[group] + n) * (p->epilogue == STORE_SUMS ? 4 : 1);
     const int32_t *init = j->init == NULL ? NULL : (const int32_t *)row_of(j->c, j->init, row) + n;
+    int32_t set = 0;
+    if (p->dot == DOT1) {
+        memcpy(&set, row_of(j->c, j->x, row) + p->from[group] + 4 * j->all, 4);
+    }
     for (int v = 0; v < nb; v++) {
         const int64_t left = p->channels - n - v * LANES;
         vi sum = p->shift == 0 ? sums[v] : shift_left(sums[v], (int)p->shift);
+        if (p->dot == DOT1) {
+            const uint32_t more = (uint32_t)p->ones * (uint32_t)set;
+            sum = add(times(sum, (int32_t)p->scale), add(load(p->late_bias + n + v * LANES), fill((int32_t)more)));
+        }
         if (init != NULL) {
             sum = add(sum, load(init + v * LANES));
         }
@@ -129,7 +144,10 @@ static void finish(const Job *j, int nb, const vi *sums, int64_t row, int64_t gr
 }
 
 INLINE vi dot(int kind, vi sum, vi x, vi w) {
-    return kind == DOT16 ? dot16(sum, x, w) : kind == DOT32 ? dot32(sum, x, w) : dot8(sum, x, w);
+    return kind == DOT16   ? dot16(sum, x, w)
+           : kind == DOT32 ? dot32(sum, x, w)
+           : kind == DOT1  ? dot1(sum, x, w)
+                           : dot8(sum, x, w);
 }
 
 INLINE vi dword(const uint8_t *at) {
@@ -197,7 +215,7 @@ INLINE void block(int kind, int mr, int nb, int group, const Job *j, Place from,
         }
     }
     row = from.row, position = from.position;
-    const int quick = j->quick && n + nb * LANES <= p->channels && j->init == NULL && p->shift == 0;
+    const int quick = j->quick && kind != DOT1 && n + nb * LANES <= p->channels && j->init == NULL && p->shift == 0;
     uint8_t *out = row_of(j->c, j->out, row) + n;
 #pragma GCC unroll 16
     for (int m = 0; m < mr; m += group, position += group) {
@@ -368,6 +386,8 @@ static void run8(const Job *j, int64_t row, int64_t end) { positions(DOT8, j, ro
 static void run16(const Job *j, int64_t row, int64_t end) { positions(DOT16, j, row, end); }
 static void run32(const Job *j, int64_t row, int64_t end) { positions(DOT32, j, row, end); }
 
+static void run1(const Job *j, int64_t row, int64_t end) { positions(DOT1, j, row, end); }
+
 // Sums of 64 bits, one by one.
 static void run64(const Job *j, int64_t first, int64_t end) {
     const Product *p = j->p;
@@ -402,7 +422,8 @@ void JOIN(product, VARIANT)(const Context *c, const Product *p, int64_t rows) {
         j.steps = steps_for(&p->shared);
         j.quick = j.steps.small;
     }
-    void (*run)(const Job *, int64_t, int64_t) = p->dot == DOT16 ? run16 : p->dot == DOT32 ? run32 : run8;
+    void (*run)(const Job *, int64_t, int64_t) =
+        p->dot == DOT16 ? run16 : p->dot == DOT32 ? run32 : p->dot == DOT1 ? run1 : run8;
     // many positions: row by row, while the row is near
     const int64_t at_once = p->positions >= 32 ? 1 : rows;
     for (int64_t r = 0; r < rows; r += at_once) {

@@ -114,7 +114,7 @@ static void read_staircase(Reader *r, Staircase *s) {
 }
 
 static void read_product(Reader *r, const Program *g, Product *p) {
-    static const int type_of[DOTS] = {U8, U8, S16, S32, S64};
+    static const int type_of[DOTS] = {U8, U8, S16, S32, S64, U8};
     const Slot *x = slot(r, g, &p->x), *out = slot(r, g, &p->out);
     p->init = (int32_t)word(r, -1, g->slots - 1);
     p->shift = word(r, 0, 31);
@@ -143,9 +143,15 @@ static void read_product(Reader *r, const Program *g, Product *p) {
         fail(r, "a product is too large");
         return;
     }
-    const int64_t terms = p->segments * p->length, size = p->dot <= DOT8_PAIRS ? 1 : type_size[type_of[p->dot]];
+    const int64_t terms = p->segments * p->length, size = type_size[type_of[p->dot]];
     p->weights = constants(r, p->channels * terms, size);
     p->bias = constants(r, p->channels, p->dot == DOT64 ? 8 : 4);
+    p->scale = word(r, INT32_MIN, INT32_MAX);
+    p->ones = word(r, INT32_MIN, INT32_MAX);
+    if (p->dot == DOT1 && (p->segments > 1 || p->length % 4 != 0 || p->group > 1 || p->init >= 0 || p->shift > 0 ||
+                           (int64_t)last + p->length + 4 > x->elements)) {
+        fail(r, "bits do not fit their row");
+    }
     p->thresholds = word(r, 0, 1 << 16);
     p->stairs = constants(r, p->epilogue == STORE_CODES_PER_CHANNEL ? p->thresholds * p->channels : 0, 4);
     if (p->epilogue == STORE_CODES) {
@@ -325,6 +331,18 @@ static void read_along(Reader *r, const Program *g, Along *a, int sum) {
     }
 }
 
+static void read_bits(Reader *r, const Program *g, Bits *b) {
+    const Slot *x = slot(r, g, &b->x), *out = slot(r, g, &b->out);
+    b->positions = word(r, 1, 1 << 28);
+    b->length = word(r, 1, 1 << 28);
+    const int64_t bytes = (b->length + 31) / 32 * 4 + 4;
+    b->from = places(r, b->positions, 0, x->elements - b->length + 1, NULL);
+    b->to = places(r, b->positions, 0, out->elements - bytes + 1, NULL);
+    if (x->type != U8 || out->type != U8) {
+        fail(r, "bits are of bytes, in bytes");
+    }
+}
+
 static void read_port(Reader *r, const Program *g, Port *p) {
     const Slot *s = slot(r, g, &p->slot);
     p->state = (int32_t)word(r, 0, 1);
@@ -375,6 +393,9 @@ static void read_instruction(Reader *r, Program *g, Instruction *i) {
     case ARGMAX:
     case SUM:
         read_along(r, g, &i->along, i->op == SUM);
+        break;
+    case BITS:
+        read_bits(r, g, &i->bits);
         break;
     default: {
         const Slot *out = slot(r, g, &i->constant.out);
@@ -490,7 +511,7 @@ void program_free(Program *g) {
         if (i->op == ELEMENTWISE) {
             free(i->elementwise.work);
         } else if (i->op == PRODUCT) {
-            free(i->product.packed), free(i->product.packed_bias), free(i->product.packed_stairs), free(i->product.step);
+            free(i->product.packed), free(i->product.packed_bias), free(i->product.packed_stairs), free(i->product.step), free(i->product.late_bias);
         }
     }
     free(g->slot), free(g->instruction), free(g->registers), free(g->words), free(g->data);

@@ -36,7 +36,8 @@ typedef struct {
 // ---------------------------------------------------------------------------------------------------------------------
 // Products: rows at positions times a matrix, with what follows at once.
 
-enum { DOT8, DOT8_PAIRS, DOT16, DOT32, DOT64, DOTS };  // DOT8_PAIRS: two products fit into 16 bits
+// DOT8_PAIRS: two products fit into 16 bits; DOT1: bits that an input and a weight both have are counted
+enum { DOT8, DOT8_PAIRS, DOT16, DOT32, DOT64, DOT1, DOTS };
 enum { STORE_SUMS, STORE_CODES, STORE_CODES_PER_CHANNEL };
 
 typedef struct {
@@ -49,15 +50,16 @@ typedef struct {
     const int32_t *from, *to;       // per position, per group: elements from the row's start
     int64_t group;                  // neighbouring positions of which the greatest counts
     int64_t channels;
-    const void *weights;            // (channels, segments * length) of int8, int16, int32 or int64, by dot
+    const void *weights;            // (channels, segments * length) of int8, int16, int32 or int64, by dot; bits in bytes
     const void *bias;               // (channels) of int32, for DOT64 of int64
+    int64_t scale, ones;            // of DOT1: sum = bias + scale * both + ones * bits of the input
     const int32_t *stairs;          // per channel: (thresholds, channels)
     int64_t thresholds;
     Staircase shared;
     int64_t spacing, offset;        // a count's code: offset + spacing * count; spacing 0: the shared staircase's value
     // packed for this processor
     void *packed;
-    int32_t *packed_bias, *packed_stairs;
+    int32_t *packed_bias, *packed_stairs, *late_bias;
     int32_t *step;                  // of each dword of a position's input, in bytes from the position
 } Product;
 
@@ -107,6 +109,12 @@ typedef struct {
 
 typedef struct {
     int32_t x, out;
+    int64_t positions, length;                // bytes at each position: which are not zero?
+    const int32_t *from, *to;                 // to: bits in bytes, filled up to dwords, then an int32: how many are set
+} Bits;
+
+typedef struct {
+    int32_t x, out;
     int64_t symbols, width, indices;
     const void *table;                        // (symbols, width) of the type of `out`
 } Embedding;
@@ -129,7 +137,7 @@ typedef struct {
     const int32_t *place;                     // each run's first; NULL: all is one run from the beginning on
 } Port;
 
-enum { PORT_IN, PORT_OUT, PRODUCT, ELEMENTWISE, POOL, MOVE, EMBEDDING, ARGMAX, SUM, CONSTANT_ROW, OPS };
+enum { PORT_IN, PORT_OUT, PRODUCT, ELEMENTWISE, POOL, MOVE, EMBEDDING, ARGMAX, SUM, CONSTANT_ROW, BITS, OPS };
 
 typedef struct {
     int32_t op;
@@ -141,6 +149,7 @@ typedef struct {
         Embedding embedding;
         Along along;
         Constant constant;
+        Bits bits;
         Port port;
     };
 } Instruction;
@@ -206,6 +215,7 @@ typedef struct {
     void (*port_out)(const Context *c, const Port *p, int64_t rows);
     void (*pool)(const Context *c, const Pool *p, int64_t rows);
     void (*move)(const Context *c, const Move *p, int64_t rows);
+    void (*bits)(const Context *c, const Bits *p, int64_t rows);
 } Engine;
 
 #define JOIN_(a, b) a##_##b
@@ -218,12 +228,14 @@ typedef struct {
     void port_out_##variant(const Context *c, const Port *p, int64_t rows);                                            \
     void pool_##variant(const Context *c, const Pool *p, int64_t rows);                                                \
     void move_##variant(const Context *c, const Move *p, int64_t rows);                                                \
+    void bits_##variant(const Context *c, const Bits *p, int64_t rows);                                                \
     extern const Engine engine_##variant;
 DECLARE_ENGINE(portable)
 DECLARE_ENGINE(avx2)
 DECLARE_ENGINE(avxvnni)
 DECLARE_ENGINE(avx512)
 DECLARE_ENGINE(vnni)
+DECLARE_ENGINE(icelake)
 
 static inline uint8_t *row_of(const Context *c, const Slot *s, int64_t row) {
     const int64_t first = s->home == TIMED ? c->first : s->home == STATE ? c->batch : 0;

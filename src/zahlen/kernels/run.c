@@ -88,6 +88,7 @@ static int section(const Context *c, const Engine *e, int which, int64_t rows) {
         case ELEMENTWISE: e->elementwise(c, &i->elementwise, rows); break;
         case POOL: e->pool(c, &i->pool, rows); break;
         case MOVE: e->move(c, &i->move, rows); break;
+        case BITS: e->bits(c, &i->bits, rows); break;
         case EMBEDDING: embedding(c, &i->embedding, rows); break;
         case ARGMAX: along(c, &i->along, 0, rows); break;
         case SUM: along(c, &i->along, 1, rows); break;

@@ -66,6 +66,25 @@ INLINE vi dot8(vi sum, vi x, vi w) {
 INLINE vi dot16(vi sum, vi x, vi w) { return add(sum, _mm512_madd_epi16(x, w)); }
 #endif
 INLINE vi dot32(vi sum, vi x, vi w) { return add(sum, _mm512_mullo_epi32(x, w)); }
+// bits that both have
+INLINE vi dot1(vi sum, vi x, vi w) {
+    const __m512i both = _mm512_and_si512(x, w);
+#if defined(__AVX512VPOPCNTDQ__)
+    return add(sum, _mm512_popcnt_epi32(both));
+#else
+    const __m512i low = _mm512_set1_epi8(15);
+    const __m512i count = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+    const __m512i bytes = _mm512_add_epi8(
+        _mm512_shuffle_epi8(count, _mm512_and_si512(both, low)),
+        _mm512_shuffle_epi8(count, _mm512_and_si512(_mm512_srli_epi16(both, 4), low)));
+    return add(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(bytes, _mm512_set1_epi8(1)), _mm512_set1_epi16(1)));
+#endif
+}
+#define OWN_BITS
+INLINE uint32_t bits_of(const uint8_t *x) {  // of 32 bytes: which are not zero
+    const __m256i v = _mm256_loadu_si256((const __m256i *)x);
+    return _mm256_test_epi8_mask(v, v);
+}
 
 #elif defined(__AVX2__)
 // --------------------------------------------------------------------------------------------------------- 256 bits
@@ -122,6 +141,21 @@ INLINE vi dot8(vi sum, vi x, vi w) {
 INLINE vi dot16(vi sum, vi x, vi w) { return add(sum, _mm256_madd_epi16(x, w)); }
 #endif
 INLINE vi dot32(vi sum, vi x, vi w) { return add(sum, _mm256_mullo_epi32(x, w)); }
+// bits that both have
+INLINE vi dot1(vi sum, vi x, vi w) {
+    const __m256i both = _mm256_and_si256(x, w), low = _mm256_set1_epi8(15);
+    const __m256i count = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2,
+                                           3, 2, 3, 3, 4);
+    const __m256i bytes = _mm256_add_epi8(
+        _mm256_shuffle_epi8(count, _mm256_and_si256(both, low)),
+        _mm256_shuffle_epi8(count, _mm256_and_si256(_mm256_srli_epi16(both, 4), low)));
+    return add(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(bytes, _mm256_set1_epi8(1)), _mm256_set1_epi16(1)));
+}
+#define OWN_BITS
+INLINE uint32_t bits_of(const uint8_t *x) {  // of 32 bytes: which are not zero
+    const __m256i v = _mm256_loadu_si256((const __m256i *)x);
+    return ~(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(v, _mm256_setzero_si256()));
+}
 
 #else
 // --------------------------------------------------------------------------------------------------------- plain C
@@ -203,6 +237,30 @@ INLINE vi dot32(vi sum, vi x, vi w) {
     return sum;
 }
 #define ANY_DOT8 1
+#endif
+
+INLINE uint32_t ones(uint32_t x) {
+    x -= x >> 1 & 0x55555555;
+    x = (x & 0x33333333) + (x >> 2 & 0x33333333);
+    return ((x + (x >> 4)) & 0x0f0f0f0f) * 0x01010101 >> 24;
+}
+#ifndef OWN_BITS
+// bits that both have
+INLINE vi dot1(vi sum, vi x, vi w) {
+    int32_t sums[LANES], xs[LANES], ws[LANES];
+    store(sums, sum), store(xs, x), store(ws, w);
+    for (int l = 0; l < LANES; l++) {
+        sums[l] += (int32_t)ones((uint32_t)xs[l] & (uint32_t)ws[l]);
+    }
+    return load(sums);
+}
+INLINE uint32_t bits_of(const uint8_t *x) {  // of 32 bytes: which are not zero
+    uint32_t bits = 0;
+    for (int k = 0; k < 32; k++) {
+        bits |= (uint32_t)(x[k] != 0) << k;
+    }
+    return bits;
+}
 #endif
 
 #ifndef ANY_DOT8

@@ -255,6 +255,33 @@ void JOIN(move, VARIANT)(const Context *c, const Move *p, int64_t rows) {
     }
 }
 
+// ---------------------------------------------------------------------------------------------------------------------
+// Bytes that are zero or not, as bits.
+
+void JOIN(bits, VARIANT)(const Context *c, const Bits *p, int64_t rows) {
+    const Slot *x = &c->program->slot[p->x], *out = &c->program->slot[p->out];
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t i = 0; i < p->positions; i++) {
+            const uint8_t *from = row_of(c, x, r) + p->from[i];
+            uint8_t *to = row_of(c, out, r) + p->to[i];
+            int32_t count = 0;
+            for (int64_t k = 0; k < p->length; k += 32, to += 4) {
+                const int64_t left = p->length - k;
+                uint8_t end[32] = {0};
+                if (left < 32) {
+                    memcpy(end, from + k, (size_t)left);
+                }
+                const uint32_t bits = bits_of(left < 32 ? end : from + k);
+                count += (int32_t)ones(bits);
+                for (int b = 0; b < 4; b++) {  // bytes in this order everywhere
+                    to[b] = (uint8_t)(bits >> 8 * b);
+                }
+            }
+            memcpy(to, &count, 4);
+        }
+    }
+}
+
 const Engine JOIN(engine, VARIANT) = {.name = NULL,
                                       .any_dot8 = ANY_DOT8,
                                       .pack = JOIN(pack, VARIANT),
@@ -263,4 +290,5 @@ const Engine JOIN(engine, VARIANT) = {.name = NULL,
                                       .port_in = JOIN(port_in, VARIANT),
                                       .port_out = JOIN(port_out, VARIANT),
                                       .pool = JOIN(pool, VARIANT),
-                                      .move = JOIN(move, VARIANT)};
+                                      .move = JOIN(move, VARIANT),
+                                      .bits = JOIN(bits, VARIANT)};
