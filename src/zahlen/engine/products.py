@@ -57,13 +57,6 @@ DTYPES = {
     Dot.DOT64: np.int64,
     Dot.DOT1: np.uint8,
 }
-    Dot.DOT8: np.int8,
-    Dot.DOT8_PAIRS: np.int8,
-    Dot.DOT16: np.int16,
-    Dot.DOT32: np.int32,
-    Dot.DOT64: np.int64,
-    Dot.DOT1: np.uint8,
-}
 
 
 @dataclass(frozen=True)
