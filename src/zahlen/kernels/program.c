@@ -83,6 +83,14 @@ static const Slot *slot(Reader *r, const Program *p, int32_t *index) {
     return reachable(r, &p->slot[*index]);
 }
 
+// What an instruction reads row by row, and where it writes: never the same memory.
+static void pair(Reader *r, const Program *p, int32_t *x, int32_t *out, const Slot **from, const Slot **to) {
+    const Slot *a = *from = slot(r, p, x), *b = *to = slot(r, p, out);
+    if (a->home == b->home && a->offset < b->offset + b->stride && b->offset < a->offset + a->stride) {
+        fail(r, "an instruction writes where it reads");
+    }
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 
 static void read_staircase(Reader *r, Staircase *s) {
@@ -115,7 +123,8 @@ static void read_staircase(Reader *r, Staircase *s) {
 
 static void read_product(Reader *r, const Program *g, Product *p) {
     static const int type_of[DOTS] = {U8, U8, S16, S32, S64, U8};
-    const Slot *x = slot(r, g, &p->x), *out = slot(r, g, &p->out);
+    const Slot *x, *out;
+    pair(r, g, &p->x, &p->out, &x, &out);
     p->init = (int32_t)word(r, -1, g->slots - 1);
     p->shift = word(r, 0, 31);
     p->dot = (int32_t)word(r, DOT8, DOTS - 1);
@@ -271,7 +280,8 @@ static void read_elementwise(Reader *r, Program *g, Elementwise *e) {
 }
 
 static void read_pool(Reader *r, const Program *g, Pool *p) {
-    const Slot *x = slot(r, g, &p->x), *out = slot(r, g, &p->out);
+    const Slot *x, *out;
+    pair(r, g, &p->x, &p->out, &x, &out);
     p->channels = word(r, 1, 1 << 28);
     p->windows = word(r, 1, 1 << 28);
     p->size = word(r, 1, 1 << 20);
@@ -297,7 +307,8 @@ static void read_pool(Reader *r, const Program *g, Pool *p) {
 }
 
 static void read_move(Reader *r, const Program *g, Move *m) {
-    const Slot *x = slot(r, g, &m->x), *out = slot(r, g, &m->out);
+    const Slot *x, *out;
+    pair(r, g, &m->x, &m->out, &x, &out);
     m->count = word(r, 1, 1 << 30);
     m->fill = word(r, INT64_MIN, INT64_MAX);
     m->from = places(r, m->count, -1, x->elements, NULL);
@@ -308,7 +319,8 @@ static void read_move(Reader *r, const Program *g, Move *m) {
 }
 
 static void read_embedding(Reader *r, const Program *g, Embedding *m) {
-    const Slot *x = slot(r, g, &m->x), *out = slot(r, g, &m->out);
+    const Slot *x, *out;
+    pair(r, g, &m->x, &m->out, &x, &out);
     m->symbols = word(r, 1, 1 << 30);
     m->width = word(r, 1, 1 << 28);
     m->indices = word(r, 1, 1 << 28);
@@ -320,7 +332,8 @@ static void read_embedding(Reader *r, const Program *g, Embedding *m) {
 }
 
 static void read_along(Reader *r, const Program *g, Along *a, int sum) {
-    const Slot *x = slot(r, g, &a->x), *out = slot(r, g, &a->out);
+    const Slot *x, *out;
+    pair(r, g, &a->x, &a->out, &x, &out);
     a->outer = word(r, 1, 1 << 28);
     a->length = word(r, 1, 1 << 28);
     a->inner = word(r, 1, 1 << 28);
@@ -332,7 +345,8 @@ static void read_along(Reader *r, const Program *g, Along *a, int sum) {
 }
 
 static void read_bits(Reader *r, const Program *g, Bits *b) {
-    const Slot *x = slot(r, g, &b->x), *out = slot(r, g, &b->out);
+    const Slot *x, *out;
+    pair(r, g, &b->x, &b->out, &x, &out);
     b->positions = word(r, 1, 1 << 28);
     b->length = word(r, 1, 1 << 28);
     const int64_t bytes = (b->length + 31) / 32 * 4 + 4;
