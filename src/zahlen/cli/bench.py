@@ -124,7 +124,7 @@ def bench(
     if length is not None:
         races = [Race(1, None, k, stream=True) for k in cores] + races
     results: list[tuple[Race, list[Result]]] = []
-    with Progress(console=error_console, transient=True) as bars, _restored():
+    with Progress(console=error_console, transient=True) as bars, _restored(network):
         for race in bars.track(races, description="measuring"):
             _threads(race.threads, network)
             contestants = _contestants(machine, race, network, np.random.default_rng(seed))
@@ -175,15 +175,21 @@ def _network(model: Path, machine: Machine) -> tuple[Any, list[str]]:
 
 
 @contextlib.contextmanager
-def _restored() -> Iterator[None]:
+def _restored(network: Any) -> Iterator[None]:
     """Leave the numbers of threads as they were found."""
-    before = os.environ.get("ZAHLEN_THREADS")
+    before, floats = os.environ.get("ZAHLEN_THREADS"), None
+    if network is not None:
+        import torch
+
+        floats = torch.get_num_threads()
     try:
         yield
     finally:
         os.environ.pop("ZAHLEN_THREADS", None)
         if before is not None:
             os.environ["ZAHLEN_THREADS"] = before
+        if floats is not None:
+            torch.set_num_threads(floats)
 
 
 def _threads(count: int, network: Any) -> None:
@@ -369,18 +375,16 @@ def _settle() -> None:
 
 def _table(model: Path, results: list[tuple[Race, list[Result]]]) -> Table:
     stateful = any(race.steps for race, _ in results)
-    cores = {race.threads for race, _ in results}
+    several = len({race.threads for race, _ in results}) > 1
     table = Table(title=f"{model}: time of a call", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for column in ("batch x steps" if stateful else "batch", *(["threads"] if len(cores) > 1 else []), "way"):
-        table.add_column(column, no_wrap=column == "way")
+    table.add_column("batch x steps" if stateful else "batch", no_wrap=True)
     for column in ("p50", "p90", "p99", "min", "steps/s" if stateful else "samples/s", "times"):
         table.add_column(column, justify="right", no_wrap=True)
     for race, found in results:
-        for k, r in enumerate(found):
-            where = (str(race), *([str(race.threads)] if len(cores) > 1 else []))
+        table.add_row(f"[bold]{race}[/]" + (f", {race.threads} threads" if several else ""))
+        for r in found:
             times = (_duration(t) for t in (r.p50, r.p90, r.p99, r.least))
-            names = where if k == 0 else [""] * len(where)
-            table.add_row(*names, r.name, *times, f"{r.per_second:,.0f}", f"{r.ratio:,.2f}")
+            table.add_row(r.name, *times, f"{r.per_second:,.0f}", f"{r.ratio:,.2f}")
         table.add_section()
     return table
 
