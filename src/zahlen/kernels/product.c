@@ -215,13 +215,16 @@ INLINE void block(int kind, int mr, int nb, int group, const Job *j, Place from,
         }
     }
     row = from.row, position = from.position;
-    const int quick = j->quick && kind != DOT1 && n + nb * LANES <= p->channels && j->init == NULL && p->shift == 0;
-    uint8_t *out = row_of(j->c, j->out, row) + n;
+    const int full = n + nb * LANES <= p->channels && kind != DOT1;
+    const int sums = full && p->epilogue == STORE_SUMS, quick = full && j->quick && j->init == NULL && p->shift == 0;
+    uint8_t *out = row_of(j->c, j->out, row) + n * (sums ? 4 : 1);
+    const int32_t *init = j->init == NULL ? NULL : (const int32_t *)row_of(j->c, j->init, row) + n;
 #pragma GCC unroll 16
     for (int m = 0; m < mr; m += group, position += group) {
         if (position == p->positions) {
             row++, position = 0;
-            out = row_of(j->c, j->out, row) + n;
+            out = row_of(j->c, j->out, row) + n * (sums ? 4 : 1);
+            init = j->init == NULL ? NULL : (const int32_t *)row_of(j->c, j->init, row) + n;
         }
         vi most[PANEL];
 #pragma GCC unroll 4
@@ -237,6 +240,13 @@ INLINE void block(int kind, int mr, int nb, int group, const Job *j, Place from,
 #pragma GCC unroll 4
             for (int v = 0; v < nb; v++) {
                 store_bytes(to + v * LANES, small_value(&j->steps, most[v]), LANES);
+            }
+        } else if (sums) {
+            int32_t *to = (int32_t *)out + p->to[position / group];
+#pragma GCC unroll 4
+            for (int v = 0; v < nb; v++) {
+                const vi shifted = shift_left(most[v], (int)p->shift);
+                store(to + v * LANES, init == NULL ? shifted : add(shifted, load(init + v * LANES)));
             }
         } else {
             finish(j, nb, most, row, position / group, n);
