@@ -12,6 +12,7 @@ import numpy as np
 
 from ..machine import IntArray, Wire
 from ..machine import operations as op
+from .cells import lstm
 from .forms import Slot, Type
 from .places import Placed
 from .staircases import INT32, Steps
@@ -216,6 +217,8 @@ class Group:
     def write(self) -> None:
         """Give the wires that others need a place, and emit the instruction."""
         planner = self.planner
+        if lstm(self):
+            return
         for name in self.names:
             if planner.local(name, self.names):
                 continue

@@ -30,6 +30,7 @@ class Op(IntEnum):
     SUM = 8
     CONSTANT = 9
     BITS = 10
+    LSTM_CELL = 11
 
 
 class Section(IntEnum):

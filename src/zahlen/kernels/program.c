@@ -344,6 +344,28 @@ static void read_along(Reader *r, const Program *g, Along *a, int sum) {
     }
 }
 
+static void read_lstm(Reader *r, const Program *g, LstmCell *p) {
+    const Slot *z = slot(r, g, &p->z), *c = slot(r, g, &p->c), *c_next = slot(r, g, &p->c_next);
+    const Slot *h_next = slot(r, g, &p->h_next);
+    p->units = word(r, 1, 1 << 28);
+    for (int k = 0; k < 4; k++) {
+        p->gate[k] = word(r, 0, z->elements - p->units);
+    }
+    p->old_shift = word(r, 0, 16);
+    p->new_shift = word(r, 0, 16);
+    p->right = word(r, 1, 30);
+    p->lo = word(r, INT16_MIN, INT16_MAX);
+    p->hi = word(r, p->lo, INT16_MAX);
+    read_staircase(r, &p->open);
+    read_staircase(r, &p->candidate);
+    read_staircase(r, &p->squash);
+    read_staircase(r, &p->output);
+    if (z->type != S32 || c->type > S16 || c_next->type > S16 || h_next->type > S16 || c->elements < p->units ||
+        c_next->elements < p->units || h_next->elements < p->units) {
+        fail(r, "a cell does not fit its rows");
+    }
+}
+
 static void read_bits(Reader *r, const Program *g, Bits *b) {
     const Slot *x, *out;
     pair(r, g, &b->x, &b->out, &x, &out);
@@ -407,6 +429,9 @@ static void read_instruction(Reader *r, Program *g, Instruction *i) {
     case ARGMAX:
     case SUM:
         read_along(r, g, &i->along, i->op == SUM);
+        break;
+    case LSTM_CELL:
+        read_lstm(r, g, &i->lstm);
         break;
     case BITS:
         read_bits(r, g, &i->bits);

@@ -124,6 +124,15 @@ typedef struct {
     int64_t outer, length, inner;             // along the middle
 } Along;
 
+// One step of an LSTM between its products: four gates in z, the cell, its successor and the hidden state.
+typedef struct {
+    int32_t z, c, c_next, h_next;
+    int64_t units, gate[4];                   // where i, f, g and o begin in z
+    int64_t old_shift, new_shift, right;      // (f c << old) + (i g << new), rounded half up by `right` bits
+    int64_t lo, hi;                           // of the cell
+    Staircase open, candidate, squash, output;
+} LstmCell;
+
 typedef struct {
     int32_t out;
     const uint8_t *rows;                      // one row, as it is stored
@@ -137,7 +146,7 @@ typedef struct {
     const int32_t *place;                     // each run's first; NULL: all is one run from the beginning on
 } Port;
 
-enum { PORT_IN, PORT_OUT, PRODUCT, ELEMENTWISE, POOL, MOVE, EMBEDDING, ARGMAX, SUM, CONSTANT_ROW, BITS, OPS };
+enum { PORT_IN, PORT_OUT, PRODUCT, ELEMENTWISE, POOL, MOVE, EMBEDDING, ARGMAX, SUM, CONSTANT_ROW, BITS, LSTM_CELL, OPS };
 
 typedef struct {
     int32_t op;
@@ -150,6 +159,7 @@ typedef struct {
         Along along;
         Constant constant;
         Bits bits;
+        LstmCell lstm;
         Port port;
     };
 } Instruction;
@@ -216,6 +226,7 @@ typedef struct {
     void (*pool)(const Context *c, const Pool *p, int64_t rows);
     void (*move)(const Context *c, const Move *p, int64_t rows);
     void (*bits)(const Context *c, const Bits *p, int64_t rows);
+    void (*lstm)(const Context *c, const LstmCell *p, int64_t rows);
 } Engine;
 
 #define JOIN_(a, b) a##_##b
@@ -229,6 +240,7 @@ typedef struct {
     void pool_##variant(const Context *c, const Pool *p, int64_t rows);                                                \
     void move_##variant(const Context *c, const Move *p, int64_t rows);                                                \
     void bits_##variant(const Context *c, const Bits *p, int64_t rows);                                                \
+    void lstm_##variant(const Context *c, const LstmCell *p, int64_t rows);                                            \
     extern const Engine engine_##variant;
 DECLARE_ENGINE(portable)
 DECLARE_ENGINE(avx2)

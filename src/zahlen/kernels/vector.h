@@ -27,6 +27,12 @@ INLINE vi fill(int32_t x) { return _mm512_set1_epi32(x); }
 INLINE vi add(vi a, vi b) { return _mm512_add_epi32(a, b); }
 INLINE vi greater(vi a, vi b) { return _mm512_max_epi32(a, b); }
 INLINE vi lesser(vi a, vi b) { return _mm512_min_epi32(a, b); }
+INLINE vi load_u8(const uint8_t *p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)); }
+INLINE vi load_s16(const int16_t *p) { return _mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *)p)); }
+INLINE void store_s16(int16_t *p, vi v) { _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(v)); }
+// of 16 bits each, the first not negative
+INLINE vi product16(vi a, vi b) { return _mm512_madd_epi16(a, b); }
+#define OWN_CODES
 // count + 1 where a >= t
 INLINE vi count_if(vi count, vi a, vi t) {
     return _mm512_mask_add_epi32(count, _mm512_cmpge_epi32_mask(a, t), count, _mm512_set1_epi32(1));
@@ -97,6 +103,15 @@ INLINE vi fill(int32_t x) { return _mm256_set1_epi32(x); }
 INLINE vi add(vi a, vi b) { return _mm256_add_epi32(a, b); }
 INLINE vi greater(vi a, vi b) { return _mm256_max_epi32(a, b); }
 INLINE vi lesser(vi a, vi b) { return _mm256_min_epi32(a, b); }
+INLINE vi load_u8(const uint8_t *p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)); }
+INLINE vi load_s16(const int16_t *p) { return _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *)p)); }
+INLINE void store_s16(int16_t *p, vi v) {
+    const __m256i packed = _mm256_permute4x64_epi64(_mm256_packs_epi32(v, v), 0x08);
+    _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(packed));
+}
+// of 16 bits each, the first not negative
+INLINE vi product16(vi a, vi b) { return _mm256_madd_epi16(a, b); }
+#define OWN_CODES
 // a >= t is not (t > a)
 INLINE vi count_if(vi count, vi a, vi t) {
     return _mm256_add_epi32(_mm256_add_epi32(count, _mm256_set1_epi32(1)), _mm256_cmpgt_epi32(t, a));
@@ -239,6 +254,31 @@ INLINE vi dot32(vi sum, vi x, vi w) {
 #define ANY_DOT8 1
 #endif
 
+#ifndef OWN_CODES
+INLINE vi load_u8(const uint8_t *p) {
+    int32_t all[LANES];
+    for (int l = 0; l < LANES; l++) {
+        all[l] = p[l];
+    }
+    return load(all);
+}
+INLINE vi load_s16(const int16_t *p) {
+    int32_t all[LANES];
+    for (int l = 0; l < LANES; l++) {
+        all[l] = p[l];
+    }
+    return load(all);
+}
+INLINE void store_s16(int16_t *p, vi v) {
+    int32_t all[LANES];
+    store(all, v);
+    for (int l = 0; l < LANES; l++) {
+        p[l] = (int16_t)all[l];
+    }
+}
+// of 16 bits each, the first not negative
+INLINE vi product16(vi a, vi b) { return dot32(fill(0), a, b); }
+#endif
 INLINE uint32_t ones(uint32_t x) {
     x -= x >> 1 & 0x55555555;
     x = (x & 0x33333333) + (x >> 2 & 0x33333333);
