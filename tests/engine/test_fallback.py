@@ -259,6 +259,15 @@ def test_elementwise_at_the_bounds(bits: int) -> None:
         check(machine, np.array(rows))
 
 
+def test_what_is_clamped_for_a_product_is_no_float_before() -> None:
+    b = Builder()
+    x = b.input("x", (2,), Levels(-(2**60), 2**60))
+    z = b.affine(b.clamp(b.neg(x), -3, 2**24 - 9), [[1, 0]], [9])
+    machine = b.build(x, z, "neg_1")
+    assert kernels(machine)[z.name] == "float32 products by BLAS"
+    check(machine, [[2**24 + 1, -(2**24) - 1], [-(2**24) + 8, -(2**24) + 10], [2**53 + 1, 3], [-(2**60) + 1, 5]])
+
+
 def test_a_blas_that_rounds_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fallback.exact(fallback.F32)
     assert fallback.exact(fallback.F64)
@@ -277,6 +286,8 @@ def test_wide_machines_are_the_references() -> None:
     x = b.input("x", (2,), Levels(-(2**40), 2**40))
     machine = b.build(b.mul(x, x, name="square"))
     check(machine, [[2**40, -(2**40) + 1]])
+    narrow = Builder()  # values of a few bits, and a bound that no type of NumPy has
+    check(narrow.build(narrow.clamp(narrow.input("x", (1,), Levels(0, 9)), -(2**70), 5)), [[9], [0]])
     assert (
         machine.plan(executor="numpy") == "every operation by the reference interpreter: square needs more than 64 bits"
     )
@@ -313,6 +324,16 @@ def test_staircases_of_every_kind(top: int, count: int, how: str) -> None:
         (step,) = program(machine).steps
         if start == -top:
             assert how in step.reason
+
+
+def test_equal_thresholds_far_from_zero() -> None:
+    lo = 10**6
+    b = Builder()
+    x = b.input("x", (5,), Levels(lo, lo + 999))
+    thresholds = np.sort(np.random.default_rng(0).integers(lo, lo + 999, 50).repeat(2))
+    machine = b.build(b.staircase(x, thresholds, np.random.default_rng(1).integers(-9, 9, 101)))
+    check(machine, np.arange(lo, lo + 1000).reshape(-1, 5))
+    assert "searched" in program(machine).steps[0].reason
 
 
 @pytest.mark.parametrize(
