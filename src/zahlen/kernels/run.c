@@ -5,6 +5,9 @@
 
 #include "program.h"
 
+#ifndef _WIN32
+#include <pthread.h>
+#endif
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -160,11 +163,25 @@ typedef struct {
 
 static _Thread_local Arena arena;
 
+#ifndef _WIN32
+// A thread that ends gives its memory back.
+static pthread_key_t arena_key;
+static void make_key(void) { pthread_key_create(&arena_key, free); }
+static void keep(void *at) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_key);
+    pthread_setspecific(arena_key, at);
+}
+#else
+static void keep(void *at) { (void)at; }
+#endif
+
 static uint8_t *room(size_t bytes) {
     if (arena.bytes < bytes) {
         free(arena.at);
         arena.at = aligned_alloc(64, (bytes + 4095) / 4096 * 4096);
         arena.bytes = arena.at == NULL ? 0 : bytes;
+        keep(arena.at);
         if (arena.at != NULL) {
             memset(arena.at, 0, bytes);  // rows are read to the end of a vector, which then counts for nothing
         }
