@@ -23,7 +23,7 @@ static const Variant variants[] = {
 #ifdef ZAHLEN_AVXVNNI
     {"avxvnni", &recurrent_avx2, &engine_avxvnni},
 #endif
-    {"avx512", &recurrent_avx512, &engine_avx512},
+    {"avx512", &recurrent_avx512, &engine_avx2},  // without products of bytes wider vectors gain little
     {"vnni", &recurrent_avx512, &engine_vnni},
     {"icelake", &recurrent_avx512, &engine_icelake},
 #endif

@@ -245,7 +245,6 @@ typedef struct {
 DECLARE_ENGINE(portable)
 DECLARE_ENGINE(avx2)
 DECLARE_ENGINE(avxvnni)
-DECLARE_ENGINE(avx512)
 DECLARE_ENGINE(vnni)
 DECLARE_ENGINE(icelake)
 
