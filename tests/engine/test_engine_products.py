@@ -198,6 +198,54 @@ def test_convolutions_share_an_operand_with_different_paddings():
     compare(b.build(*outs), rng, batches=(1, 3), most=9)
 
 
+# ---------------------------------------------------------------------------------------------------- two values
+
+
+@pytest.mark.parametrize(
+    "x", [(-1, 1, 2), (0, 1, 1), (5, 9, 4), (-100, 155, 255), (-3, -2, 1), (0, 255, 255), (0, 300, 300)]
+)
+@pytest.mark.parametrize(
+    "weights", [(-1, 1), (0, 1), (-1, 0), (3, 3), (0, 0), (-7, 20), (-128, 127), (2**11, -(2**11) - 1)]
+)
+def test_inputs_and_weights_of_two_values(x, weights):
+    """Which are counted as bits where there are many of them."""
+    rng = np.random.default_rng([x[1] + 200, abs(weights[0])])
+    for width in rng.choice((31, 32, 33, 63, 64, 65, 96, 200, 1000), 4):
+        channels = int(rng.choice(CHANNELS))
+        for style in ("even", "uneven", "falling", None):
+            b = Builder()
+            z = b.affine(
+                b.input("x", (int(width),), Levels(*x)),
+                rng.choice(weights, (channels, width)),
+                drawn(rng, -99, 99, channels),
+            )
+            out = z if style is None else stepped(b, z, rng, style=style, axis=0 if rng.random() < 0.3 else None)
+            compare(b.build(out), rng, batches=(1, 2, 7, 13), most=40)
+
+
+def test_rows_of_two_values_in_any_order_and_between_steps():
+    rng = np.random.default_rng(9)
+    b = Builder()
+    x = b.input("x", (3, 4, 40), Levels.odd(2))
+    for axes in ((0, 1, 2), (1, 0, 2), (0, 2, 1)):
+        turned = b.transpose(x, axes)
+        parts = [turned, b.slice(turned, (0, 0, 0), (2, turned.shape[1], turned.shape[2]), (1, 1, 2))]
+        flat = b.reshape(turned, (480,))
+        for part in (*parts, flat):
+            z = b.affine(part, rng.choice((-1, 1), (17, part.shape[-1])))
+            compare(b.build(z), rng, batches=(1, 2, 13), most=13)
+            compare(b.build(stepped(b, z, rng, 3)), rng, batches=(1, 2, 13), most=13)
+    b = Builder()
+    x = b.input("x", (3,), Levels(-9, 9))
+    h = b.register("h", (50,), Levels.odd(2), initial=1)
+    z = b.add(b.affine(x, rng.integers(-9, 9, (50, 3))), b.affine(h, rng.choice((-1, 1), (50, 50))))
+    y = b.staircase(z, [1], [-1, 1])
+    b.connect(h, y)
+    machine = b.build(b.affine(y, rng.choice((-2, 3), (7, 50))))
+    for batch, time in ((1, 9), (13, 3), (150, 2)):
+        assert judged_sequences(machine, {"x": rng.integers(-9, 10, (batch, time, 3))}, None)
+
+
 # ---------------------------------------------------------------------------------------------------- the ends of sums
 
 
