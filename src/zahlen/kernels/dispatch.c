@@ -27,6 +27,9 @@ static const Variant variants[] = {
     {"vnni", &recurrent_avx512, &engine_vnni},
     {"icelake", &recurrent_avx512, &engine_icelake},
 #endif
+#ifdef ZAHLEN_AARCH64
+    {"neon", &recurrent_portable, &engine_neon},
+#endif
 };
 
 static int runs_here(const char *name) {
@@ -50,6 +53,11 @@ static int runs_here(const char *name) {
     }
     if (strcmp(name, "icelake") == 0) {
         return avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vpopcntdq");
+    }
+#endif
+#ifdef ZAHLEN_AARCH64
+    if (strcmp(name, "neon") == 0) {
+        return 1;
     }
 #endif
     return strcmp(name, "portable") == 0;

@@ -247,6 +247,7 @@ DECLARE_ENGINE(avx2)
 DECLARE_ENGINE(avxvnni)
 DECLARE_ENGINE(vnni)
 DECLARE_ENGINE(icelake)
+DECLARE_ENGINE(neon)
 
 static inline uint8_t *row_of(const Context *c, const Slot *s, int64_t row) {
     const int64_t first = s->home == TIMED ? c->first : s->home == STATE ? c->batch : 0;

@@ -14,6 +14,8 @@
 
 #if defined(__AVX512F__) || defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(ZAHLEN_NEON)
+#include <arm_neon.h>
 #endif
 
 #if defined(__AVX512F__)
@@ -170,6 +172,78 @@ INLINE vi dot1(vi sum, vi x, vi w) {
 INLINE uint32_t bits_of(const uint8_t *x) {  // of 32 bytes: which are not zero
     const __m256i v = _mm256_loadu_si256((const __m256i *)x);
     return ~(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(v, _mm256_setzero_si256()));
+}
+
+#elif defined(ZAHLEN_NEON)
+// --------------------------------------------------------------------------------------------------------- 128 bits
+// Asked for by name: every aarch64 has NEON, and its portable kernels are to be plain C all the same.
+typedef int32x4_t vi;
+#define LANES 4
+#define PANEL 2
+INLINE vi load(const int32_t *p) { return vld1q_s32(p); }
+INLINE void store(int32_t *p, vi v) { vst1q_s32(p, v); }
+INLINE vi fill(int32_t x) { return vdupq_n_s32(x); }
+INLINE vi add(vi a, vi b) { return vaddq_s32(a, b); }
+INLINE vi greater(vi a, vi b) { return vmaxq_s32(a, b); }
+INLINE vi lesser(vi a, vi b) { return vminq_s32(a, b); }
+// a comparison that holds is -1
+INLINE vi count_if(vi count, vi a, vi t) { return vsubq_s32(count, vreinterpretq_s32_u32(vcgeq_s32(a, t))); }
+INLINE vi gather(const int32_t *table, vi index) {
+    const int32_t all[4] = {table[vgetq_lane_s32(index, 0)], table[vgetq_lane_s32(index, 1)],
+                            table[vgetq_lane_s32(index, 2)], table[vgetq_lane_s32(index, 3)]};
+    return load(all);
+}
+INLINE vi shift_right(vi a, int bits) { return vshlq_s32(a, vdupq_n_s32(-bits)); }
+INLINE vi shift_left(vi a, int bits) { return vshlq_s32(a, vdupq_n_s32(bits)); }
+INLINE vi subtract(vi a, vi b) { return vsubq_s32(a, b); }
+INLINE vi times(vi a, int32_t b) { return vmulq_n_s32(a, b); }
+INLINE void store_bytes(uint8_t *to, vi v, int64_t count) {
+    const uint16x4_t halves = vmovn_u32(vreinterpretq_u32_s32(v));
+    const uint32_t all = vget_lane_u32(vreinterpret_u32_u8(vmovn_u16(vcombine_u16(halves, halves))), 0);
+    memcpy(to, &all, count >= 4 ? 4 : (size_t)count);
+}
+INLINE void store_some(int32_t *to, vi v, int64_t count) {
+    int32_t all[4];
+    store(all, v);
+    memcpy(to, all, count >= 4 ? 16 : (size_t)count * 4);
+}
+// bytes without a sign times bytes with one
+INLINE vi dot8(vi sum, vi x, vi w) {
+    const uint8x16_t xs = vreinterpretq_u8_s32(x);
+    const int8x16_t ws = vreinterpretq_s8_s32(w);
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+    return vusdotq_s32(sum, xs, ws);
+#elif defined(__ARM_FEATURE_DOTPROD)
+    const int8x16_t half = vreinterpretq_s8_u8(vshrq_n_u8(xs, 1)), odd = vreinterpretq_s8_u8(vandq_u8(xs, vdupq_n_u8(1)));
+    return vaddq_s32(vdotq_s32(sum, odd, ws), vshlq_n_s32(vdotq_s32(vdupq_n_s32(0), half, ws), 1));
+#else
+    const int16x8_t x0 = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(xs))), w0 = vmovl_s8(vget_low_s8(ws));
+    const int16x8_t x1 = vreinterpretq_s16_u16(vmovl_high_u8(xs)), w1 = vmovl_high_s8(ws);
+    const int32x4_t low = vpaddq_s32(vmull_s16(vget_low_s16(x0), vget_low_s16(w0)), vmull_high_s16(x0, w0));
+    const int32x4_t high = vpaddq_s32(vmull_s16(vget_low_s16(x1), vget_low_s16(w1)), vmull_high_s16(x1, w1));
+    return vaddq_s32(sum, vpaddq_s32(low, high));
+#endif
+}
+INLINE vi dot16(vi sum, vi x, vi w) {
+    const int16x8_t xs = vreinterpretq_s16_s32(x), ws = vreinterpretq_s16_s32(w);
+    return vaddq_s32(sum, vpaddq_s32(vmull_s16(vget_low_s16(xs), vget_low_s16(ws)), vmull_high_s16(xs, ws)));
+}
+INLINE vi dot32(vi sum, vi x, vi w) { return vmlaq_s32(sum, x, w); }
+#define ANY_DOT8 1
+// bits that both have
+INLINE vi dot1(vi sum, vi x, vi w) {
+    const uint8x16_t count = vcntq_u8(vreinterpretq_u8_s32(vandq_s32(x, w)));
+    return vaddq_s32(sum, vreinterpretq_s32_u32(vpaddlq_u16(vpaddlq_u8(count))));
+}
+#define OWN_BITS
+INLINE uint32_t bits_of(const uint8_t *x) {  // of 32 bytes: which are not zero
+    static const uint8_t power[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    uint32_t bits = 0;
+    for (int k = 0; k < 2; k++) {
+        const uint8x16_t v = vld1q_u8(x + 16 * k), set = vandq_u8(vtstq_u8(v, v), vld1q_u8(power));
+        bits |= ((uint32_t)vaddv_u8(vget_low_u8(set)) | (uint32_t)vaddv_u8(vget_high_u8(set)) << 8) << 16 * k;
+    }
+    return bits;
 }
 
 #else

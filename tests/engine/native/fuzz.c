@@ -124,7 +124,7 @@ static void run(Program *p, const Ports *s, const Engine *e, uint64_t random) {
     program_run(p, e, &call);
     free(kept);
     free(arena.at);
-    arena.at = NULL, arena.bytes = 0;
+    arena.at = NULL, arena.bytes = 0, keep(NULL);
     free_arrays(in, p->inputs), free_arrays(out, p->outputs);
     free_arrays(from, p->register_count), free_arrays(to, p->register_count);
 }
