@@ -210,7 +210,7 @@ def test_convolutions_share_an_operand_with_different_paddings():
 def test_inputs_and_weights_of_two_values(x, weights):
     """Which are counted as bits where there are many of them."""
     rng = np.random.default_rng([x[1] + 200, abs(weights[0])])
-    for width in rng.choice((31, 32, 33, 63, 64, 65, 96, 200, 1000), 4):
+    for width in rng.choice((31, 32, 33, 63, 64, 65, 96, 200, 1000), 2):
         channels = int(rng.choice(CHANNELS))
         for style in ("even", "uneven", "falling", None):
             b = Builder()
