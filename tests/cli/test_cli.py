@@ -16,6 +16,7 @@ import pytest
 import zahlen
 from zahlen import cli
 from zahlen.emit import harness
+from zahlen.machine import executors
 
 SMALL = ["digits", "--hidden", "24", "--batch-size", "32", "--lr", "0.01", "--quiet", "--epochs", "3"]
 needs_cc = pytest.mark.skipif(
@@ -146,7 +147,8 @@ def test_check_compares_everything(trained: Path, capsys: pytest.CaptureFixture[
     kept = [n for n, w in simple.wires.items() if n in machine.wires and machine.wires[n].shape == w.shape]
     in_simplified = samples * sum(simple.wires[n].size for n in kept)
     assert "affine_2" in kept
-    assert f"{2 * in_c + in_torch + in_simplified:,} values compared and equal, 0 different" in shown
+    engines = len(executors.names()) - 1  # beside the reference
+    assert f"{(2 + engines) * in_c + in_torch + in_simplified:,} values compared and equal, 0 different" in shown
 
 
 @needs_cc
@@ -167,7 +169,10 @@ def test_check_goes_red(trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert f"{2 * (20 + 100 + 20)} different" in captured.out  # both forms
 
 
-def test_check_without_anything_to_compare(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_without_anything_to_compare(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(executors, "_EXECUTORS", {"reference": executors.get("reference")})
     shutil.copy(trained / "model.zn", tmp_path)
     assert call("check", tmp_path / "model.zn", "--no-c") == 1
     assert "nothing to compare with" in capsys.readouterr().err
@@ -194,8 +199,8 @@ def test_check_follows_registers_over_steps(tmp_path: Path, capsys: pytest.Captu
     b.connect(count, following)
     b.build(following).save(tmp_path / "counter.zn")
     assert call("check", tmp_path / "counter.zn", "--samples", "30") == 0
-    # both forms of C and the simplified machine, 4 wires, 20 steps
-    assert f"{3 * 4 * 20 * 30:,} values compared and equal, 0 different" in capsys.readouterr().out
+    # both forms of C, the simplified machine and other executors, 4 wires, 20 steps
+    assert f"{(2 + len(executors.names())) * 4 * 20 * 30:,} values compared and equal, 0 different" in capsys.readouterr().out
 
 
 def test_notes_are_not_believed(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
