@@ -200,7 +200,10 @@ def test_check_follows_registers_over_steps(tmp_path: Path, capsys: pytest.Captu
     b.build(following).save(tmp_path / "counter.zn")
     assert call("check", tmp_path / "counter.zn", "--samples", "30") == 0
     # both forms of C, the simplified machine and other executors, 4 wires, 20 steps
-    assert f"{(2 + len(executors.names())) * 4 * 20 * 30:,} values compared and equal, 0 different" in capsys.readouterr().out
+    assert (
+        f"{(2 + len(executors.names())) * 4 * 20 * 30:,} values compared and equal, 0 different"
+        in capsys.readouterr().out
+    )
 
 
 def test_notes_are_not_believed(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
