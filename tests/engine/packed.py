@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import struct
 import subprocess
@@ -26,13 +25,14 @@ VARIANTS = {
     "portable": (),
     "avx2": ("-march=haswell",),
     "avxvnni": ("-march=haswell", "-mavxvnni"),
-    "avx512": ("-march=skylake-avx512", "-mprefer-vector-width=512"),
     "vnni": ("-march=cascadelake", "-mprefer-vector-width=512"),
     "icelake": ("-march=cascadelake", "-mavx512vpopcntdq", "-mprefer-vector-width=512"),
 }
 """Compiler options of each kind of x86 processor, as in CMakeLists.txt."""
 ANY_DOT8 = ("portable", "avxvnni", "vnni", "icelake", "neon")
 """Kinds with exact products of 8 bits whatever the weights."""
+ADDRESS = ("-fsanitize=address", "-fno-omit-frame-pointer")
+UNDEFINED = ("-fsanitize=undefined", "-fno-sanitize-recover=all")
 WARNINGS = ("-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-ffp-contract=off")
 
 
@@ -187,7 +187,7 @@ def networks() -> dict[str, Machine]:
         "cnn_channels": convolutional((2, 8, 10), (6, 17), per=True),
         "lstm": character_lstm(40),
         "lstm_odd": character_lstm(13, levels=15, shape=(1,)),
-        "gated": recurrent(19),
+        "gated_odd": recurrent(19),
         "bits": two_valued(),
         "bits_odd": two_valued(33, 65),
     }
@@ -220,28 +220,39 @@ def cases() -> Iterator[tuple[str, Case]]:
 
 
 def build(
-    to: Path, cc: Sequence[str], variant: str, options: Sequence[str] = (), main: str = "replay.c", level: str = "-O1"
+    to: Path,
+    cc: Sequence[str],
+    variant: str,
+    options: Sequence[str] = (),
+    *,
+    sanitized: bool = False,
+    level: str = "-O0",
 ) -> Path:
-    """A driver with the kernels of one variant; `level` is the optimisation of all but the products."""
+    """The replay of cases with the kernels of one variant.
+
+    Optimised under sanitizers, the unrolled blocks of ``product.c`` take a compiler minutes. What that file does
+    besides vectors is looked at for undefined behaviour in its portable form.
+    """
     to.mkdir(parents=True, exist_ok=True)
-    common = (*cc, *WARNINGS, "-g", f"-DVARIANT={variant}", f"-I{KERNELS}", *VARIANTS.get(variant, ()), *options)
-    sources = [(NATIVE / main, level), (KERNELS / "program.c", level), (KERNELS / "work.c", level)]
-    # unrolled under sanitizers, the blocks of product.c take a compiler minutes
-    sanitized = any("-fsanitize" in option for option in options)
-    sources += [(KERNELS / "product.c", "-O0" if sanitized else level), (KERNELS / "run.c", level)]
-    objects = [to / f"{source.stem}.o" for source, _ in sources]
-    commands = [[*common, o, "-c", str(s), "-o", str(out)] for (s, o), out in zip(sources, objects)]
+    common = (*cc, *WARNINGS, "-g", level, f"-DVARIANT={variant}", f"-I{KERNELS}", *options)
+    common = (*common, *VARIANTS.get(variant, ()))
+    sources = [KERNELS / "product.c", KERNELS / "work.c", KERNELS / "program.c", KERNELS / "run.c", NATIVE / "replay.c"]
+    objects = [to / f"{source.stem}.o" for source in sources]
+    commands = []
+    for source, o in zip(sources, objects):
+        least = source.stem == "product" and variant != "portable"
+        checks = (*ADDRESS, *(() if least else UNDEFINED)) if sanitized else ()
+        commands.append([*common, *checks, "-c", source, "-o", o])
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(run, commands))
-    program = to / Path(main).stem
-    run([*cc, *options, *map(str, objects), "-o", str(program)])
-    return program
+    run([*cc, *options, *((*ADDRESS, *UNDEFINED) if sanitized else ()), *objects, "-o", to / "replay"])
+    return to / "replay"
 
 
-def run(command: Sequence[str | Path], **environment: str) -> str:
-    """Standard output of a command that must succeed."""
-    done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, check=False, env={**os.environ, **environment}
+def run(command: Sequence[str | Path], expected: int = 0) -> subprocess.CompletedProcess[str]:
+    """What a command that must end with this status writes."""
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == expected, (
+        f"{' '.join(map(str, command[:8]))} ...\n{done.stdout[-500:]}\n{done.stderr[-4000:]}"
     )
-    assert done.returncode == 0, f"{' '.join(map(str, command[:8]))} ...\n{done.stdout[-500:]}\n{done.stderr[-4000:]}"
-    return done.stdout
+    return done

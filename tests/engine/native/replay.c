@@ -2,12 +2,14 @@
 // byte is compared, on several threads, in small tiles, and step by step.
 //
 //   replay CASE...            compare
+//   replay --threads CASE...  compare what several threads make of one program at a time
 //   replay --count CASE       run it once for nothing, then once more in counted(), for a counter of instructions
 //
 // A case is int64 numbers in this machine's order of bytes: words, bytes of constants, batch, times, inputs, outputs,
 // registers, 1 if states go in and come out; then, each filled up to whole numbers, the words, the constants, and of
 // every input, output, state before and state after: bytes of an element, 1 if signed, bytes, and these.
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -151,18 +153,24 @@ static Case read_case(const char *name, const Engine *engine) {
     return c;
 }
 
+static void free_arrays(Array *all, int64_t count) {
+    for (int64_t k = 0; k < count; k++) {
+        free(all[k].at);
+    }
+    free(all);
+}
+
 static void free_case(Case *c) {
     const int64_t states = c->states ? c->registers : 0;
-    for (int64_t k = 0; k < c->inputs; k++) {
-        free(c->in[k].at);
-    }
     for (int64_t k = 0; k < c->outputs; k++) {
-        free(c->due[k].array.at), free(c->out[k].at);
+        free(c->due[k].array.at);
     }
     for (int64_t k = 0; k < states; k++) {
-        free(c->before[k].at), free(c->after[k].array.at), free(c->found[k].at);
+        free(c->after[k].array.at);
     }
-    free(c->in), free(c->due), free(c->out), free(c->before), free(c->after), free(c->found);
+    free_arrays(c->in, c->inputs), free_arrays(c->out, c->outputs);
+    free_arrays(c->before, states), free_arrays(c->found, states);
+    free(c->due), free(c->after);
     free_ports(&c->ports);
     program_free(c->program);
 }
@@ -239,6 +247,51 @@ static void step_by_step(Case *c, const Engine *e) {
     free(kept), free(in), free(out);
 }
 
+// ---------------------------------------------------------------------------------------------------------------------
+// Threads of the caller's own: they share the program and what goes in.
+
+#define CALLERS 3
+
+typedef struct {
+    const Case *c;
+    const Engine *engine;
+    Array *out, *found;
+    int status;
+} Caller;
+
+static void *called(void *at) {
+    Caller *caller = at;
+    for (int k = 0; k < 2 && caller->status == DONE; k++) {
+        Task call = task(caller->c, 1);
+        call.outputs = caller->out;
+        call.states_out = call.states_out == NULL ? NULL : caller->found;
+        caller->status = program_run(caller->c->program, caller->engine, &call);
+    }
+    return NULL;
+}
+
+static void side_by_side(Case *c, const Engine *e) {
+    pthread_t thread[CALLERS];
+    Caller caller[CALLERS];
+    const int64_t states = c->states ? c->registers : 0;
+    for (int k = 0; k < CALLERS; k++) {
+        caller[k] = (Caller){c, e, arrays_like(c->due, c->outputs), arrays_like(c->after, states), DONE};
+        spoil(c->due, caller[k].out, c->outputs), spoil(c->after, caller[k].found, states);
+        if (pthread_create(&thread[k], NULL, called, &caller[k]) != 0) {
+            stop("replay", "no thread");
+        }
+    }
+    for (int k = 0; k < CALLERS; k++) {
+        pthread_join(thread[k], NULL);
+        if (caller[k].status != DONE) {
+            stop(c->name, "a thread did not run");
+        }
+        compare(c, "side by side", "output", c->due, caller[k].out, c->outputs);
+        compare(c, "side by side", "state", c->after, caller[k].found, states);
+        free_arrays(caller[k].out, c->outputs), free_arrays(caller[k].found, states);
+    }
+}
+
 __attribute__((noinline)) static int counted(Case *c, const Engine *e) {
     const Task call = task(c, 1);
     return program_run(c->program, e, &call);
@@ -246,8 +299,9 @@ __attribute__((noinline)) static int counted(Case *c, const Engine *e) {
 
 int main(int argc, char **argv) {
     const Engine *engine = &JOIN(engine, VARIANT);
-    const int counting = argc == 3 && strcmp(argv[1], "--count") == 0;
-    for (int k = 1 + counting; k < argc; k++) {
+    const int counting = argc > 1 && strcmp(argv[1], "--count") == 0;
+    const int threading = argc > 1 && strcmp(argv[1], "--threads") == 0, first = 1 + counting + threading;
+    for (int k = first; k < argc; k++) {
         Case c = read_case(argv[k], engine);
         if (counting) {
             const Task call = task(&c, 1);
@@ -255,21 +309,22 @@ int main(int argc, char **argv) {
                 stop(c.name, "it did not run");
             }
             compare(&c, "counted", "output", c.due, c.out, c.outputs);
-            free_case(&c);
-            continue;
-        }
-        static const int threads[] = {1, 2, 3, 7};
-        for (size_t t = 0; t < sizeof threads / sizeof *threads; t++) {
-            at_once(&c, engine, threads[t], c.program->rows);
-        }
-        for (int64_t rows = 1; rows <= 5 && rows < c.program->rows; rows += 2) {
-            at_once(&c, engine, 2, rows);
-        }
-        if (!c.states && c.registers > 0) {
-            step_by_step(&c, engine);
+        } else if (threading) {
+            side_by_side(&c, engine);
+        } else {
+            static const int threads[] = {1, 2, 3, 7};
+            for (size_t t = 0; t < sizeof threads / sizeof *threads; t++) {
+                at_once(&c, engine, threads[t], c.program->rows);
+            }
+            for (int64_t rows = 1; rows <= 5 && rows < c.program->rows; rows += 2) {
+                at_once(&c, engine, 2, rows);
+            }
+            if (!c.states && c.registers > 0) {
+                step_by_step(&c, engine);
+            }
         }
         free_case(&c);
     }
-    printf("%d\n", argc - 1 - counting);
+    printf("%d\n", argc - first);
     return 0;
 }
