@@ -409,3 +409,26 @@ def test_a_program_says_what_it_does(variant):
 
 def test_every_variant_is_tried_here():
     assert "portable" in VARIANTS
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_goes_on_without_the_threads_that_it_lost():
+    code = """
+import os, signal
+import numpy as np
+from zahlen import Builder, Levels
+from zahlen.engine import Program
+b = Builder()
+x = b.input("x", (64,), Levels(0, 255))
+program = Program(b.build(b.affine(x, np.ones((64, 64), int))), threads=2)
+x, out = np.ones((2000, 64), np.uint8), program.empty(2000)
+program.run_into(x, out)
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    out[:] = 0
+    program.run_into(x, out)
+    os._exit(0 if (out == 64).all() else 1)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

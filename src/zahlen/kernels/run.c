@@ -222,6 +222,15 @@ static int tile_at(const Job *j, int64_t k) {
     return tile(&c, j->e, call, left < j->tile_rows ? left : j->tile_rows) ? DONE : OUTSIDE;
 }
 
+// The threads of an OpenMP team do not live on in a forked process, which would wait for them without end.
+#if defined(_OPENMP) && !defined(_WIN32)
+static int forked;
+static void after_fork(void) { forked = 1; }
+__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork); }
+#else
+enum { forked = 0 };
+#endif
+
 // Apart, so that calls on one thread pay nothing for it.
 static void in_parallel(const Job *job, int64_t tiles, int threads, int *status) {
 #ifdef _OPENMP
@@ -263,7 +272,7 @@ int program_run(Program *p, const Engine *e, const Task *call) {
     }
     const int inside = states == NULL;  // one tile: its states lie in the arena
     Job job = {p, e, call, states, tile_rows, capacity, scratch, timed, strips, inside ? state : 0};
-    if (call->threads <= 1 || tiles == 1) {
+    if (call->threads <= 1 || tiles == 1 || forked) {
         for (int64_t k = 0; k < tiles; k++) {
             const int found = tile_at(&job, k);
             status = found != DONE ? found : status;

@@ -23,7 +23,7 @@
             for (int64_t e = 0; e < p->run; e++) {                                                                     \
                 const int64_t v = (int64_t)from[e];                                                                    \
                 bad |= (uint64_t)(v < lo) | (uint64_t)(v > hi) | BEYOND(S, from[e]);                                   \
-                to[e] = (D)(v - base);                                                                                 \
+                to[e] = (D)((uint64_t)v - (uint64_t)base);                                                             \
             }                                                                                                          \
             if (p->step != 1) {                                                                                        \
                 for (int64_t e = 0; e < p->run; e++) {                                                                 \
