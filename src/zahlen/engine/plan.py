@@ -14,6 +14,7 @@ from ..machine import IntArray, Machine, Wire
 from ..machine import operations as op
 from .elementwise import ELEMENTWISE, Group
 from .forms import Data, Form, Home, Slot, Type
+from .gates import Gates
 from .places import Halo, Placed, channels_last
 from .products import product
 from .words import Instruction, Op, RegisterWords, Section, encode
@@ -57,6 +58,7 @@ class Planner:
         self.consumers = {name: tuple(c for c in machine.consumers[name] if c in self.needed) for name in self.needed}
         self._sections()
         self._forms()
+        self.gates = Gates(self)
 
     # ------------------------------------------------------------------------------------------------ what is when
 
@@ -114,7 +116,9 @@ class Planner:
             if name in self.done:
                 self._finish(name)
                 continue
-            if isinstance(wire.operation, ELEMENTWISE):
+            if self.gates.takes(wire):
+                self.gates.append(wire)
+            elif isinstance(wire.operation, ELEMENTWISE):
                 self._elementwise(wire)
             elif isinstance(wire.operation, op.Constant):
                 if name in self.wanted:
@@ -240,15 +244,25 @@ class Planner:
     # ------------------------------------------------------------------------------------------------ elementwise
 
     def _elementwise(self, wire: Wire) -> None:
+        self._close_gates(wire.operands)
         if self.group is None or not self.group.takes(wire):
-            self.close()
+            self._close_group()
             self.group = Group.beginning(self, wire)
         self.group.append(wire)
         self.done.add(wire.name)
 
     def close(self, operands: Iterable[str] | None = None) -> None:
-        """Write the open group down, if there is one that any of these wires (by default all) is part of."""
-        if self.group is None or (operands is not None and not self.group.holds(operands)):
+        """Write down what is open, if any of these wires (by default all) is part of it."""
+        self._close_gates(operands)
+        if self.group is not None and (operands is None or self.group.holds(operands)):
+            self._close_group()
+
+    def _close_gates(self, operands: Iterable[str] | None) -> None:
+        for name in self.gates.close(operands):
+            self._finish(name)
+
+    def _close_group(self) -> None:
+        if self.group is None:
             return
         group, self.group = self.group, None
         group.write()

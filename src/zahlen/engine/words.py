@@ -14,6 +14,9 @@ MAGIC = 0x5A50524F47524D31
 ROWS_BYTES = 1 << 19
 """How much of a cache the rows of a tile may take."""
 MOST_ROWS = 128
+GATES_ROWS = 512
+GATES_BYTES = 1 << 24
+"""Words of gates hold so many rows; they are worth more than a cache, up to here."""
 
 
 class Op(IntEnum):
@@ -31,6 +34,7 @@ class Op(IntEnum):
     CONSTANT = 9
     BITS = 10
     LSTM_CELL = 11
+    GATES = 12
 
 
 class Section(IntEnum):
@@ -100,6 +104,8 @@ def encode(
     sizes = assign(list(slots))
     bytes_of_row = sizes[Home.SCRATCH] + sizes[Home.TIMED]
     rows = max(1, min(MOST_ROWS, ROWS_BYTES // max(1, bytes_of_row)))
+    if any(i.op == Op.GATES for i in ordered):
+        rows = max(rows, min(GATES_ROWS, GATES_BYTES // max(1, bytes_of_row)))
     operations = sum(i.operations for i in ordered)
     ends = [sum(i.section < section for i in ordered) for section in Section]
     words: list[int] = [MAGIC, len(slots), len(ordered), len(registers), inputs, outputs, operations, rows]

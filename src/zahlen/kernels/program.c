@@ -379,6 +379,56 @@ static void read_bits(Reader *r, const Program *g, Bits *b) {
     }
 }
 
+// 64 neighbouring bytes of a row, for all of which rows have room.
+static void read_chunk(Reader *r, const Program *g, int32_t *index, int64_t *first) {
+    const Slot *s = slot(r, g, index);
+    *first = word(r, 0, s->elements - 1);
+    if (s->type != U8 || *first % 64 != 0) {
+        fail(r, "bits are of bytes, 64 together");
+    }
+}
+
+// A block of rows is written when all that it needs was read: slots may lie as they like.
+static void read_gates(Reader *r, Program *g, Gates *p) {
+    p->words = word(r, 1, 1 << 24);
+    p->inputs = word(r, 0, 1 << 24);
+    p->outputs = word(r, 1, 1 << 24);
+    p->gates = word(r, 0, 1 << 28);
+    p->gate = constants(r, p->gates * 4, 4);
+    if (r->reason != NULL || p->inputs + p->outputs > r->end - r->at) {
+        fail(r, "it ends too early");
+        return;
+    }
+    for (int64_t k = 0; k < p->gates; k++) {
+        const Gate *q = &p->gate[k];
+        if (q->to < 0 || q->to >= p->words || q->a < 0 || q->a >= p->words || q->b < 0 || q->b >= p->words ||
+            q->kind < 0 || q->kind >= GATE_KINDS) {
+            fail(r, "a gate lies outside its network");
+            return;
+        }
+    }
+    p->input = calloc((size_t)p->inputs + 1, sizeof(Taken));
+    p->output = calloc((size_t)p->outputs, sizeof(Given));
+    if (p->input == NULL || p->output == NULL) {
+        fail(r, "no memory");
+        return;
+    }
+    for (int64_t k = 0; k < p->inputs && r->reason == NULL; k++) {
+        Taken *t = &p->input[k];
+        read_chunk(r, g, &t->slot, &t->first);
+        t->low = (int32_t)word(r, 0, 255);
+        t->place = places(r, 64, -1, p->words, NULL);
+    }
+    for (int64_t k = 0; k < p->outputs && r->reason == NULL; k++) {
+        Given *t = &p->output[k];
+        read_chunk(r, g, &t->slot, &t->first);
+        t->place = places(r, 64, 0, p->words, NULL);
+        t->codes = constants(r, 128, 1);
+    }
+    const int64_t bytes = p->words * (GATE_ROWS / 8);
+    g->strips = bytes > g->strips ? bytes : g->strips;
+}
+
 static void read_port(Reader *r, const Program *g, Port *p) {
     const Slot *s = slot(r, g, &p->slot);
     p->state = (int32_t)word(r, 0, 1);
@@ -435,6 +485,9 @@ static void read_instruction(Reader *r, Program *g, Instruction *i) {
         break;
     case BITS:
         read_bits(r, g, &i->bits);
+        break;
+    case GATES:
+        read_gates(r, g, &i->gates);
         break;
     default: {
         const Slot *out = slot(r, g, &i->constant.out);
@@ -549,6 +602,8 @@ void program_free(Program *g) {
         Instruction *i = &g->instruction[k];
         if (i->op == ELEMENTWISE) {
             free(i->elementwise.work);
+        } else if (i->op == GATES) {
+            free(i->gates.input), free(i->gates.output);
         } else if (i->op == PRODUCT) {
             free(i->product.packed), free(i->product.packed_bias), free(i->product.packed_stairs), free(i->product.step), free(i->product.late_bias);
         }

@@ -90,6 +90,37 @@ typedef struct {
 } Elementwise;
 
 // ---------------------------------------------------------------------------------------------------------------------
+// Boolean networks: words of one bit of each of 512 rows, and gates on them.
+
+#define GATE_ROWS 512
+
+enum { AND, AND_NOT, OR, XOR, GATE_KINDS };  // AND_NOT: a and not b
+
+typedef struct {
+    int32_t to, a, b, kind;  // words
+} Gate;
+
+typedef struct {
+    int32_t slot, low;       // of bytes; a bit is set if its byte is not `low`
+    int64_t first;           // of 64 bytes of a row
+    const int32_t *place;    // (64): each byte's word, -1: none
+} Taken;
+
+typedef struct {
+    int32_t slot;            // of bytes
+    int64_t first;           // of 64 bytes of a row
+    const int32_t *place;    // (64): each byte's word
+    const uint8_t *codes;    // (2, 64): bytes for bits that are not set, and what changes in them if they are
+} Given;
+
+typedef struct {
+    int64_t words, inputs, outputs, gates;
+    Taken *input;
+    Given *output;
+    const Gate *gate;
+} Gates;
+
+// ---------------------------------------------------------------------------------------------------------------------
 // What else there is.
 
 typedef struct {
@@ -146,7 +177,7 @@ typedef struct {
     const int32_t *place;                     // each run's first; NULL: all is one run from the beginning on
 } Port;
 
-enum { PORT_IN, PORT_OUT, PRODUCT, ELEMENTWISE, POOL, MOVE, EMBEDDING, ARGMAX, SUM, CONSTANT_ROW, BITS, LSTM_CELL, OPS };
+enum { PORT_IN, PORT_OUT, PRODUCT, ELEMENTWISE, POOL, MOVE, EMBEDDING, ARGMAX, SUM, CONSTANT_ROW, BITS, LSTM_CELL, GATES, OPS };
 
 typedef struct {
     int32_t op;
@@ -160,6 +191,7 @@ typedef struct {
         Constant constant;
         Bits bits;
         LstmCell lstm;
+        Gates gates;
         Port port;
     };
 } Instruction;
@@ -183,7 +215,7 @@ typedef struct {
     Register *registers;
     int64_t register_count, inputs, outputs;
     int64_t row_bytes[HOMES];
-    int64_t strips;      // bytes of elementwise registers
+    int64_t strips;      // bytes of elementwise registers, or of words of gates
     int64_t operations;  // of a row, roughly
     int64_t rows;        // of a tile
 } Program;
@@ -226,6 +258,7 @@ typedef struct {
     void (*pool)(const Context *c, const Pool *p, int64_t rows);
     void (*move)(const Context *c, const Move *p, int64_t rows);
     void (*bits)(const Context *c, const Bits *p, int64_t rows);
+    void (*gates)(const Context *c, const Gates *p, int64_t rows);
     void (*lstm)(const Context *c, const LstmCell *p, int64_t rows);
 } Engine;
 
@@ -240,6 +273,7 @@ typedef struct {
     void pool_##variant(const Context *c, const Pool *p, int64_t rows);                                                \
     void move_##variant(const Context *c, const Move *p, int64_t rows);                                                \
     void bits_##variant(const Context *c, const Bits *p, int64_t rows);                                                \
+    void gates_##variant(const Context *c, const Gates *p, int64_t rows);                                              \
     void lstm_##variant(const Context *c, const LstmCell *p, int64_t rows);                                            \
     extern const Engine engine_##variant;
 DECLARE_ENGINE(portable)

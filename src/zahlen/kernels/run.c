@@ -92,6 +92,7 @@ static int section(const Context *c, const Engine *e, int which, int64_t rows) {
         case POOL: e->pool(c, &i->pool, rows); break;
         case MOVE: e->move(c, &i->move, rows); break;
         case BITS: e->bits(c, &i->bits, rows); break;
+        case GATES: e->gates(c, &i->gates, rows); break;
         case LSTM_CELL: e->lstm(c, &i->lstm, rows); break;
         case EMBEDDING: embedding(c, &i->embedding, rows); break;
         case ARGMAX: along(c, &i->along, 0, rows); break;

@@ -349,4 +349,5 @@ const Engine JOIN(engine, VARIANT) = {.name = NULL,
                                       .pool = JOIN(pool, VARIANT),
                                       .move = JOIN(move, VARIANT),
                                       .bits = JOIN(bits, VARIANT),
+                                      .gates = JOIN(gates, VARIANT),
                                       .lstm = JOIN(lstm, VARIANT)};
