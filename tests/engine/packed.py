@@ -29,6 +29,10 @@ VARIANTS = {
     "icelake": ("-march=cascadelake", "-mavx512vpopcntdq", "-mprefer-vector-width=512"),
 }
 """Compiler options of each kind of x86 processor, as in CMakeLists.txt."""
+COMPILED_ONCE_PER_KIND = sorted(
+    file for file in KERNELS.glob("*.c") if "VARIANT)" in file.read_text() and file.stem != "recurrent"
+)
+"""All but the cells of trainings."""
 ANY_DOT8 = ("portable", "avxvnni", "vnni", "icelake", "neon")
 """Kinds with exact products of 8 bits whatever the weights."""
 ADDRESS = ("-fsanitize=address", "-fno-omit-frame-pointer")
@@ -234,9 +238,9 @@ def build(
     besides vectors is looked at for undefined behaviour in its portable form.
     """
     to.mkdir(parents=True, exist_ok=True)
-    common = (*cc, *WARNINGS, "-g", level, f"-DVARIANT={variant}", f"-I{KERNELS}", *options)
+    common = (*cc, *WARNINGS, *(["-g"] if sanitized else []), level, f"-DVARIANT={variant}", f"-I{KERNELS}", *options)
     common = (*common, *VARIANTS.get(variant, ()))
-    sources = [KERNELS / "product.c", KERNELS / "work.c", KERNELS / "program.c", KERNELS / "run.c", NATIVE / "replay.c"]
+    sources = [*COMPILED_ONCE_PER_KIND, KERNELS / "program.c", KERNELS / "run.c", NATIVE / "replay.c"]
     objects = [to / f"{source.stem}.o" for source in sources]
     commands = []
     for source, o in zip(sources, objects):

@@ -1,0 +1,104 @@
+"""A short run of the fuzzer, and what longer ones have found: programs that a reader must not let pass.
+
+To run it for as long as you like, build it as here and give it a folder:
+
+    FUZZ=3600 .venv/bin/python -m pytest tests/engine/test_native_fuzz.py --basetemp=/tmp/fuzz
+"""
+
+import os
+import random
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from emit.compilers import need
+from emit.handmade import MACHINES
+from packed import ADDRESS, COMPILED_ONCE_PER_KIND, KERNELS, NATIVE, UNDEFINED, VARIANTS, networks, planned, run, seed
+from strategies import STEPS, random_machine
+
+from zahlen.engine.plan import Planner
+from zahlen.engine.words import Op
+from zahlen.kernels import native
+
+SECONDS = int(os.environ.get("FUZZ", "8"))
+VECTOR = "avx2"
+
+
+def build(to):
+    """The fuzzer with plain C and with vectors, where this processor has them; the products are not optimised."""
+    vector = native is not None and VECTOR in native.variants()
+    flags = ["clang", "-g", f"-I{KERNELS}", "-Wall", "-Wextra", "-Wno-unknown-pragmas", "-ffp-contract=off"]
+    flags += [*ADDRESS, *UNDEFINED, *([f"-DVECTOR={VECTOR}"] if vector else [])]
+    commands = [[*flags, "-O1", "-c", source, "-o", to / f"{source.stem}.o"] for source in (NATIVE / "fuzz.c",)]
+    commands.append([*flags, "-O1", "-c", KERNELS / "program.c", "-o", to / "program.o"])
+    for variant in ("portable", *([VECTOR] if vector else [])):
+        for file in COMPILED_ONCE_PER_KIND:
+            special = [f"-DVARIANT={variant}", *VARIANTS[variant], "-c", file]
+            commands.append([*flags, *special, "-o", to / f"{file.stem}-{variant}.o"])
+    commands = [[*command[:1], "-fsanitize=fuzzer-no-link", *command[1:]] for command in commands]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(run, commands))
+    run(["clang", "-fsanitize=fuzzer", *ADDRESS, *UNDEFINED, *sorted(to.glob("*.o")), "-o", to / "fuzz"])
+    return to / "fuzz"
+
+
+def has_fuzzer(folder):
+    source = folder / "empty.c"
+    source.write_text(
+        "int LLVMFuzzerTestOneInput(const unsigned char *d, unsigned long n) { return d == 0 && n > 0; }\n"
+    )
+    return not subprocess.run(
+        ["clang", "-fsanitize=fuzzer,address", source, "-o", folder / "empty"], capture_output=True, check=False
+    ).returncode
+
+
+def seeds(folder):
+    """Small programs of all kinds of instructions."""
+    folder.mkdir()
+    machines = [*(make() for make in MACHINES.values()), *networks().values()]
+    for k, kind in enumerate(4 * sorted(STEPS)):
+        machines.append(random_machine(random.Random(f"fuzz {k}"), ["input", "clamp", kind, "affine", kind]))
+    for k, machine in enumerate(machines):
+        for any_dot8 in (True, False):
+            if planned(machine) and len(content := seed(machine, any_dot8)) <= 16384:
+                (folder / f"{k}_{any_dot8:d}").write_bytes(content)
+    assert len(list(folder.iterdir())) > 100
+    return folder
+
+
+def test_no_changed_program_does_harm(tmp_path):
+    need("clang")
+    if not has_fuzzer(tmp_path):
+        need("libclang_rt.fuzzer")  # clang is there without it
+    objects, corpus = tmp_path / "objects", tmp_path / "corpus"
+    objects.mkdir(), corpus.mkdir()
+    fuzz = build(objects)
+    options = ["-max_len=16384", f"-max_total_time={SECONDS}", f"-artifact_prefix={tmp_path}/", "-timeout=30"]
+    done = run([fuzz, corpus, seeds(tmp_path / "seeds"), *options, "-rss_limit_mb=3000", "-print_final_stats=1"])
+    executed = int(done.stderr.split("stat::number_of_executed_units:")[1].split()[0])
+    assert executed > 1000
+
+
+# ---------------------------------------------------------------------------------------------------- findings
+
+READ_AND_WRITTEN = (Op.PRODUCT, Op.POOL, Op.MOVE, Op.EMBEDDING, Op.ARGMAX, Op.SUM)
+
+
+@pytest.mark.parametrize("kind", READ_AND_WRITTEN, ids=lambda kind: kind.name.lower())
+def test_an_instruction_that_writes_where_it_reads_is_refused(kind):
+    """A pool copied a window's channels over themselves, by a memcpy of overlapping memory."""
+    found = 0
+    for make in MACHINES.values():
+        machine = make()
+        if not planned(machine):
+            continue
+        planner = Planner(machine, machine.outputs, native.any_dot8())
+        planner.run()
+        chosen = [i for i in planner.instructions if i.op == kind]
+        if chosen:
+            chosen[0].words[1] = chosen[0].words[0]
+            words, data, _ = planner.encode()
+            with pytest.raises(ValueError, match="an instruction writes where it reads"):
+                native.program(words, data)
+            found += 1
+    assert found
