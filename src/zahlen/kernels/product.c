@@ -88,21 +88,24 @@ int JOIN(pack, VARIANT)(Product *p) {
 typedef struct {
     const Context *c;
     const Product *p;
-    const Slot *x, *out, *init;
+    const uint8_t *x, *init;  // row 0; init NULL: nothing is added
+    uint8_t *out;
+    int64_t x_stride, out_stride, init_stride;
     Steps steps;
     int64_t padded, all;  // channels; dwords of a position's input
     int width;
     int quick;            // codes of a small staircase
+    int64_t even;         // bytes from position to position, where that is always the same and there is one segment
 } Job;
 
 // A group's sums, `nb` vectors from channel `n` on, go where they belong.
 static void finish(const Job *j, int nb, const vi *sums, int64_t row, int64_t group, int64_t n) {
     const Product *p = j->p;
-    uint8_t *to = row_of(j->c, j->out, row) + ((int64_t)p->to[group] + n) * (p->epilogue == STORE_SUMS ? 4 : 1);
-    const int32_t *init = j->init == NULL ? NULL : (const int32_t *)row_of(j->c, j->init, row) + n;
+    uint8_t *to = j->out + row * j->out_stride + ((int64_t)p->to[group] + n) * (p->epilogue == STORE_SUMS ? 4 : 1);
+    const int32_t *init = j->init == NULL ? NULL : (const int32_t *)(j->init + row * j->init_stride) + n;
     int32_t set = 0;
     if (p->dot == DOT1) {
-        memcpy(&set, row_of(j->c, j->x, row) + p->from[group] + 4 * j->all, 4);
+        memcpy(&set, j->x + row * j->x_stride + p->from[group] + 4 * j->all, 4);
     }
     for (int v = 0; v < nb; v++) {
         const int64_t left = p->channels - n - v * LANES;
@@ -172,18 +175,8 @@ INLINE Place advanced(const Job *j, Place at, int64_t by) {
 // `mr` positions from a place on times one panel of `nb` vectors.
 INLINE void block(int kind, int mr, int nb, int group, const Job *j, Place from, int64_t n) {
     const Product *p = j->p;
-    const uint8_t *x[16];
     vi sum[16][PANEL];
     int64_t row = from.row, position = from.position;
-    const uint8_t *source = row_of(j->c, j->x, row);
-#pragma GCC unroll 16
-    for (int m = 0; m < mr; m++, position++) {
-        if (position == p->positions) {
-            row++, position = 0;
-            source = row_of(j->c, j->x, row);
-        }
-        x[m] = source + (int64_t)p->from[position] * j->width;
-    }
     vi bias[PANEL];
 #pragma GCC unroll 4
     for (int v = 0; v < nb; v++) {
@@ -197,34 +190,58 @@ INLINE void block(int kind, int mr, int nb, int group, const Job *j, Place from,
         }
     }
     const int32_t *w = (const int32_t *)p->packed + n * j->all;
-    for (int64_t k = 0; k < j->all; k++) {
-        const int64_t at = p->step[k];
-        vi panel[PANEL];
-#pragma GCC unroll 4
-        for (int v = 0; v < nb; v++) {
-            panel[v] = load(w + v * LANES);
+#define BLOCK_STEPS(address)                                                                                           \
+    vi panel[PANEL];                                                                                                   \
+    _Pragma("GCC unroll 4") for (int v = 0; v < nb; v++) {                                                             \
+        panel[v] = load(w + v * LANES);                                                                                \
+    }                                                                                                                  \
+    w += nb * LANES;                                                                                                   \
+    _Pragma("GCC unroll 16") for (int m = 0; m < mr; m++) {                                                            \
+        const vi dw = dword(address);                                                                                  \
+        _Pragma("GCC unroll 4") for (int v = 0; v < nb; v++) {                                                         \
+            sum[m][v] = dot(kind, sum[m][v], dw, panel[v]);                                                            \
+        }                                                                                                              \
+    }
+    if (j->even) {
+        // rows at even distances need a pointer for every third of them only
+        const int64_t stride = j->even;
+        const uint8_t *thirds[6];
+#pragma GCC unroll 6
+        for (int q = 0; q < (mr + 2) / 3; q++) {
+            thirds[q] = j->x + row * j->x_stride + p->from[position] * (int64_t)j->width + p->step[0] + 3 * q * stride;
         }
-        w += nb * LANES;
-#pragma GCC unroll 16
-        for (int m = 0; m < mr; m++) {
-            const vi dw = dword(x[m] + at);
-#pragma GCC unroll 4
-            for (int v = 0; v < nb; v++) {
-                sum[m][v] = dot(kind, sum[m][v], dw, panel[v]);
+        for (int64_t k = 0; k < j->all; k++) {
+            BLOCK_STEPS(thirds[m / 3] + m % 3 * stride)
+#pragma GCC unroll 6
+            for (int q = 0; q < (mr + 2) / 3; q++) {
+                thirds[q] += 4;
             }
         }
+    } else {
+        const uint8_t *x[16], *source = j->x + row * j->x_stride;
+        int64_t place = position;
+#pragma GCC unroll 16
+        for (int m = 0; m < mr; m++, place++) {
+            if (place == p->positions) {
+                source += j->x_stride, place = 0;
+            }
+            x[m] = source + (int64_t)p->from[place] * j->width;
+        }
+        for (int64_t k = 0; k < j->all; k++) {
+            const int64_t at = p->step[k];
+            BLOCK_STEPS(x[m] + at)
+        }
     }
-    row = from.row, position = from.position;
     const int full = n + nb * LANES <= p->channels && kind != DOT1;
     const int sums = full && p->epilogue == STORE_SUMS, quick = full && j->quick && j->init == NULL && p->shift == 0;
-    uint8_t *out = row_of(j->c, j->out, row) + n * (sums ? 4 : 1);
-    const int32_t *init = j->init == NULL ? NULL : (const int32_t *)row_of(j->c, j->init, row) + n;
+    uint8_t *out = j->out + row * j->out_stride + n * (sums ? 4 : 1);
+    const uint8_t *init = j->init == NULL ? NULL : j->init + row * j->init_stride + n * 4;
 #pragma GCC unroll 16
     for (int m = 0; m < mr; m += group, position += group) {
         if (position == p->positions) {
             row++, position = 0;
-            out = row_of(j->c, j->out, row) + n * (sums ? 4 : 1);
-            init = j->init == NULL ? NULL : (const int32_t *)row_of(j->c, j->init, row) + n;
+            out += j->out_stride;
+            init = init == NULL ? NULL : init + j->init_stride;
         }
         vi most[PANEL];
 #pragma GCC unroll 4
@@ -246,7 +263,7 @@ INLINE void block(int kind, int mr, int nb, int group, const Job *j, Place from,
 #pragma GCC unroll 4
             for (int v = 0; v < nb; v++) {
                 const vi shifted = shift_left(most[v], (int)p->shift);
-                store(to + v * LANES, init == NULL ? shifted : add(shifted, load(init + v * LANES)));
+                store(to + v * LANES, init == NULL ? shifted : add(shifted, load((const int32_t *)init + v * LANES)));
             }
         } else {
             finish(j, nb, most, row, position / group, n);
@@ -258,9 +275,9 @@ INLINE void block(int kind, int mr, int nb, int group, const Job *j, Place from,
 INLINE void line(int kind, int panels, int nb, int apart, const Job *j, Place from, int64_t n) {
     const Product *p = j->p;
     const int64_t row = from.row, position = from.position;
-    const uint8_t *x = row_of(j->c, j->x, row) + (int64_t)p->from[position] * j->width;
-    vi sum[8][4][PANEL];
-#pragma GCC unroll 4
+    const uint8_t *x = j->x + row * j->x_stride + (int64_t)p->from[position] * j->width;
+    vi sum[8][8][PANEL];
+#pragma GCC unroll 8
     for (int q = 0; q < panels; q++) {
 #pragma GCC unroll 4
         for (int v = 0; v < nb; v++) {
@@ -281,7 +298,7 @@ INLINE void line(int kind, int panels, int nb, int apart, const Job *j, Place fr
     for (; k + apart <= j->all; k += apart) {                                                                          \
         _Pragma("GCC unroll 8") for (int a = 0; a < apart; a++) {                                                      \
             const vi dw = dword(x + (at));                                                                             \
-            _Pragma("GCC unroll 4") for (int q = 0; q < panels; q++) {                                                 \
+            _Pragma("GCC unroll 8") for (int q = 0; q < panels; q++) {                                                 \
                 _Pragma("GCC unroll 4") for (int v = 0; v < nb; v++) {                                                 \
                     sum[a][q][v] = dot(kind, sum[a][q][v], dw, load(w + q * panel + (a * nb + v) * LANES));            \
                 }                                                                                                      \
@@ -296,7 +313,7 @@ INLINE void line(int kind, int panels, int nb, int apart, const Job *j, Place fr
     }
     for (; k < j->all; k++) {
         const vi dw = dword(x + (plain ? 4 * k : p->step[k]));
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int q = 0; q < panels; q++) {
 #pragma GCC unroll 4
             for (int v = 0; v < nb; v++) {
@@ -305,7 +322,7 @@ INLINE void line(int kind, int panels, int nb, int apart, const Job *j, Place fr
         }
         w += nb * LANES;
     }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int q = 0; q < panels; q++) {
         vi all[PANEL];
 #pragma GCC unroll 4
@@ -325,13 +342,12 @@ INLINE void line(int kind, int panels, int nb, int apart, const Job *j, Place fr
 
 #if LANES == 16
 #define MOST1 12
-#define MOST2 8
-#define MOST3 8
-#define MOST4 6
+#define MOST2 12
 #else
 #define MOST1 8
 #define MOST2 4
 #endif
+#define ACROSS (LANES == 16 ? 8 : 4)  // panels of a line, whose sums fill the registers
 
 #define AFTER_BLOCK(by) i += by, at = advanced(j, at, by)
 // groups of four: as many as fit
@@ -347,6 +363,9 @@ INLINE void line(int kind, int panels, int nb, int apart, const Job *j, Place fr
         for (; i + most <= end; AFTER_BLOCK(most)) {                                                                   \
             block(kind, most, nb, 1, j, at, n);                                                                        \
         }                                                                                                              \
+        for (; most > 4 && i + 4 <= end; AFTER_BLOCK(4)) {                                                             \
+            block(kind, 4, nb, 1, j, at, n);                                                                           \
+        }                                                                                                              \
         for (; i + 2 <= end; AFTER_BLOCK(2)) {                                                                         \
             block(kind, 2, nb, 1, j, at, n);                                                                           \
         }                                                                                                              \
@@ -361,33 +380,23 @@ INLINE void positions(int kind, const Job *j, int64_t row, int64_t end) {
     const Place first = {row, 0};
     int64_t v = 0;
     if (end == 1) {
-        const int64_t fours = count / (4 * PANEL);
-        for (; v < fours * 4 * PANEL; v += 4 * PANEL) {
-            const int64_t at = j->c->turn ? fours * 4 * PANEL - 4 * PANEL - v : v;
-            line(kind, 4, PANEL, 1, j, first, at * LANES);
+        const int64_t wide = ACROSS * PANEL, groups = count / wide;
+        for (; v < groups * wide; v += wide) {
+            const int64_t at = j->c->turn ? (groups - 1) * wide - v : v;
+            line(kind, ACROSS, PANEL, 1, j, first, at * LANES);
         }
-        for (; v + 2 * PANEL <= count; v += 2 * PANEL) {
-            line(kind, 2, PANEL, 2, j, first, v * LANES);
+        for (; v + wide / 2 <= count; v += wide / 2) {
+            line(kind, ACROSS / 2, PANEL, 2, j, first, v * LANES);
         }
     }
     for (; v < count; v += PANEL) {
         const int64_t nb = count - v < PANEL ? count - v : PANEL, n = v * LANES;
         int64_t i = 0;
         Place at = first;
-        switch (nb) {
-        case 1:
+        if (nb == 1) {
             PANEL_OF(kind, 1, MOST1)
-            break;
-        case 2:
+        } else {
             PANEL_OF(kind, 2, MOST2)
-            break;
-#if PANEL == 4
-        case 3:
-            PANEL_OF(kind, 3, MOST3)
-            break;
-        default:
-            PANEL_OF(kind, 4, MOST4)
-#endif
         }
     }
 }
@@ -403,8 +412,8 @@ static void run64(const Job *j, int64_t first, int64_t end) {
     const Product *p = j->p;
     for (int64_t i = 0; i < end; i++) {
         const int64_t row = first + i / p->positions, position = i % p->positions;
-        const int64_t *x = (const int64_t *)row_of(j->c, j->x, row) + p->from[position];
-        int64_t *to = (int64_t *)row_of(j->c, j->out, row) + p->to[position];
+        const int64_t *x = (const int64_t *)(j->x + row * j->x_stride) + p->from[position];
+        int64_t *to = (int64_t *)(j->out + row * j->out_stride) + p->to[position];
         const int64_t *w = p->weights, *bias = p->bias;
         for (int64_t n = 0; n < p->channels; n++) {
             uint64_t sum = (uint64_t)bias[n];
@@ -419,8 +428,11 @@ static void run64(const Job *j, int64_t first, int64_t end) {
 }
 
 void JOIN(product, VARIANT)(const Context *c, const Product *p, int64_t rows) {
-    Job j = {.c = c, .p = p, .x = &c->program->slot[p->x], .out = &c->program->slot[p->out]};
-    j.init = p->init < 0 ? NULL : &c->program->slot[p->init];
+    const Slot *slots = c->program->slot, *init = p->init < 0 ? NULL : &slots[p->init];
+    Job j = {.c = c, .p = p, .x = row_of(c, &slots[p->x], 0), .out = row_of(c, &slots[p->out], 0)};
+    j.x_stride = slots[p->x].stride, j.out_stride = slots[p->out].stride;
+    j.init = init == NULL ? NULL : row_of(c, init, 0);
+    j.init_stride = init == NULL ? 0 : init->stride;
     j.padded = vectors(p) * LANES;
     j.width = width_of[p->dot];
     if (p->dot == DOT64) {
@@ -431,6 +443,16 @@ void JOIN(product, VARIANT)(const Context *c, const Product *p, int64_t rows) {
     if (p->epilogue == STORE_CODES) {
         j.steps = steps_for(&p->shared);
         j.quick = j.steps.small;
+    }
+    if (p->segments == 1) {
+        int even = 1;
+        const int64_t gap = p->positions > 1 ? p->from[1] - p->from[0] : 0;
+        for (int64_t i = 1; i < p->positions; i++) {
+            even &= p->from[i] - p->from[i - 1] == gap;
+        }
+        // rows follow each other as positions do, or blocks hold one position of each
+        even &= p->positions == 1 || p->positions * gap * j.width == j.x_stride;
+        j.even = !even ? 0 : p->positions == 1 ? j.x_stride : gap * j.width;
     }
     void (*run)(const Job *, int64_t, int64_t) =
         p->dot == DOT16 ? run16 : p->dot == DOT32 ? run32 : p->dot == DOT1 ? run1 : run8;
