@@ -179,6 +179,22 @@ def two_valued(width: int = 100, units: int = 70) -> Machine:
     return b.build(b.affine(h, 2 * rng.integers(0, 2, (5, units)) - 1, name="last"), h)
 
 
+def boolean(width: int = 70, layers: int = 5) -> Machine:
+    """Gates of all kinds between bits, in one network; some bits are of other values than 0 and 1."""
+    rng, b = np.random.default_rng(width), Builder()
+    x, y = b.input("x", (width,), Levels(0, 1)), b.input("y", (width,), Levels(-3, 4, 7))
+    wires = [x, b.lookup(y, [1, 0], alphabet=Levels(0, 1))]
+    for _ in range(layers):
+        kinds = rng.choice([6, 7, 8, 9, 11, 14], 2)
+        pairs = [(wires[rng.integers(len(wires))], wires[-1 - k % 2]) for k in range(2)]
+        wires += [
+            b.lookup(p, q, [[int(kind) >> 2 * i + j & 1 for j in range(2)] for i in range(2)], alphabet=Levels(0, 1))
+            for kind, (p, q) in zip(kinds, pairs)
+        ]
+        wires.append(b.concat(b.slice(wires[-1], (1,), (width,)), b.slice(wires[-2], (0,), (1,))))
+    return b.build(wires[-1], b.affine(wires[-2], rng.integers(-9, 9, (5, width)), name="sums"))
+
+
 def networks() -> dict[str, Machine]:
     """What trainings make, in ordinary and in odd sizes."""
     return {
@@ -194,6 +210,8 @@ def networks() -> dict[str, Machine]:
         "gated_odd": recurrent(19),
         "bits": two_valued(),
         "bits_odd": two_valued(33, 65),
+        "gates": boolean(),
+        "gates_odd": boolean(9, 3),
     }
 
 

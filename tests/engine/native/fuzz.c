@@ -38,13 +38,13 @@ static double work_of(const Instruction *i) {
     switch (i->op) {
     case PRODUCT: {
         const Product *p = &i->product;
-        return (double)p->positions * (double)p->channels * ((double)(p->segments * p->length) + (double)p->thresholds);
+        return (double)p->positions * (double)p->channels * (double)(p->segments * p->length + p->thresholds);
     }
     case ELEMENTWISE: {
         double each = 1;
         for (int64_t k = 0; k < i->elementwise.works; k++) {
             const Work *w = &i->elementwise.work[k];
-            each += 1 + (w->kind == STAIRS_PER_CHANNEL ? (double)w->count : 0) + (w->kind == STAIRS ? w->stairs.count : 0);
+            each += 1 + (w->kind == STAIRS_PER_CHANNEL ? (double)w->count : w->kind == STAIRS ? w->stairs.count : 0);
         }
         return (double)i->elementwise.elements * each;
     }
@@ -54,7 +54,16 @@ static double work_of(const Instruction *i) {
     case ARGMAX:
     case SUM: return (double)i->along.outer * (double)i->along.length * (double)i->along.inner;
     case CONSTANT_ROW: return (double)i->constant.bytes;
-    default: return (double)i->port.elements;
+    case BITS: return (double)i->bits.positions * (double)i->bits.length;
+    case LSTM_CELL: {
+        const LstmCell *p = &i->lstm;
+        const int32_t steps = p->open.count + p->candidate.count + p->squash.count + p->output.count;
+        return (double)p->units * (20.0 + steps);
+    }
+    case GATES: return (double)i->gates.gates + 64.0 * (double)(i->gates.inputs + i->gates.outputs);
+    case PORT_IN:
+    case PORT_OUT: return (double)i->port.elements;
+    default: abort();  // a new kind of instruction
     }
 }
 
@@ -106,11 +115,13 @@ static void free_arrays(Array *all, int64_t count) {
 
 static void run(Program *p, const Ports *s, const Engine *e, uint64_t random) {
     const uint64_t choice = next(&random);
-    const int64_t batch = 1 + (int64_t)(choice % BATCH), times = p->register_count == 0 ? 1 : 1 + (int64_t)(choice >> 8) % TIMES;
+    const int64_t batch = 1 + (int64_t)(choice % BATCH);
+    const int64_t times = p->register_count == 0 ? 1 : 1 + (int64_t)(choice >> 8 & 255) % TIMES;
     if (!is_small(p, batch, times)) {
         return;
     }
-    Array *in = arrays(s->input, p->inputs, batch, times, &random), *out = arrays(s->output, p->outputs, batch, times, &random);
+    Array *in = arrays(s->input, p->inputs, batch, times, &random);
+    Array *out = arrays(s->output, p->outputs, batch, times, &random);
     Array *from = arrays(s->state, p->register_count, batch, 1, &random);
     Array *to = arrays(s->state, p->register_count, batch, 1, &random);
     Task call = {.inputs = in, .outputs = out, .batch = batch, .times = times, .threads = 1};
