@@ -271,6 +271,29 @@ def test_two_valued_sums_of_wider_slots() -> None:
     check(machine, drawn(machine, np.random.default_rng(1), 100))
 
 
+def test_bits_of_slots_that_hold_more_values() -> None:
+    """Two values of a wire that has four, since elsewhere in it are others."""
+    b = Builder()
+    x = b.input("x", (20,), BIT)
+    y = b.input("y", (20,), Levels(2, 3))
+    both = b.concat(x, y, axis=0, name="both")
+    weight = np.zeros((40, 40), dtype=int)
+    weight[np.arange(40), np.arange(40)[::-1]] = 1
+    turned = b.reshape(b.affine(both, weight), (40,))
+    high = b.slice(both, start=[20], stop=[40], name="high")
+    first = b.slice(turned, start=[0], stop=[20], name="first")
+    assert high.alphabet == first.alphabet == Levels(2, 3)
+    machine = b.build(*(gate(b, w, x, k) for w in (high, first) for k in (6, 7, 8, 4)), both)
+    assert networks(check(machine, drawn(machine, np.random.default_rng(1), 100)))
+
+
+def test_tiles_of_several_blocks(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zahlen.engine.words.GATES_ROWS", 1400)
+    machine = single(6, 70, 300, 66)
+    program = check(machine, drawn(machine, np.random.default_rng(1), 1500))
+    assert program.sizes["rows"] == 1400
+
+
 def test_equal_gates_are_one_and_dead_ones_none() -> None:
     net = Netlist()
     a, b, c = (net.input(("x", k, 0)) for k in range(3))
@@ -335,7 +358,8 @@ def several_sections() -> Machine:
     b = Builder()
     x = b.input("x", (8,), BIT)
     state = b.register("state", (8,), BIT)
-    before, each, after = x, state, state
+    first = b.lookup(state, [1, 0], name="first")  # what a later section has is begun before an earlier one's
+    before, each = x, first
     wires = []
     for k in range(6):
         before = gate(b, before, x, (6, 7, 11)[k % 3], name=f"before{k}")
