@@ -184,8 +184,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 // Mutations that keep a program in its form: single words, and single constants.
 
 static int64_t number(uint64_t *random, const int64_t *words, int64_t count, int64_t old) {
-    static const int64_t special[] = {-1, 0, 1, 2, 4, 12, 63, 64, 127, 128, 255, 256, 32767, 65536, 1 << 24,
-                                      1 << 28, 1 << 30, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, 1LL << 32, 1LL << 40, 1LL << 62};
+    static const int64_t special[] = {-1,  0,   1,     2,     4,       12,      63,      64,        127,       128,
+                                      255, 256, 32767, 65536, 1 << 24, 1 << 28, 1 << 30, INT32_MAX, INT32_MIN,
+                                      INT64_MAX, INT64_MIN, 1LL << 32, 1LL << 40, 1LL << 62};
     const uint64_t r = next(random);
     switch (r % 8) {
     case 0: return special[(r >> 8) % (sizeof special / sizeof *special)];
