@@ -87,6 +87,7 @@ class Slot:
     first: int = -1  # instructions between which it is in use
     last: int = -1
     offset: int = 0
+    same: Slot | None = None  # whose memory this is, read from another base
 
     @property
     def stride(self) -> int:
@@ -97,6 +98,12 @@ class Slot:
         """It is in use there."""
         self.first = instruction if self.first < 0 else self.first
         self.last = max(self.last, instruction)
+        if self.same is not None:
+            self.same.touch(instruction)
+
+    def rebased(self, base: int) -> Slot:
+        """The same memory, where what is stored counts from another base."""
+        return Slot(Form(self.form.type, base), self.elements, self.home, same=self.same or self)
 
 
 class Data:
@@ -131,6 +138,8 @@ def assign(slots: list[Slot]) -> dict[Home, int]:
     """
     sizes = dict.fromkeys(Home, 0)
     placed: list[Slot] = []
+    views = [slot for slot in slots if slot.same is not None]
+    slots = list(dict.fromkeys(slot.same or slot for slot in slots))
     for slot in slots:
         if slot.home != Home.SCRATCH:
             slot.offset = sizes[slot.home]
@@ -149,4 +158,7 @@ def assign(slots: list[Slot]) -> dict[Home, int]:
         slot.offset = place
         placed.append(slot)
         sizes[Home.SCRATCH] = max(sizes[Home.SCRATCH], place + slot.stride)
+    for slot in views:
+        assert slot.same is not None
+        slot.offset = slot.same.offset
     return sizes

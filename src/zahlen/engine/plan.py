@@ -244,6 +244,8 @@ class Planner:
     # ------------------------------------------------------------------------------------------------ elementwise
 
     def _elementwise(self, wire: Wire) -> None:
+        if self._rebased(wire):
+            return
         self._close_gates(wire.operands)
         if self.group is None or not self.group.takes(wire):
             self._close_group()
@@ -278,9 +280,49 @@ class Planner:
 
     @plan.register
     def _(self, operation: op.Input, wire: Wire) -> None:
-        halo = self.wish(wire)
-        self.placed[wire.name] = self.new(wire, halo, last=halo is not None)
+        # where only the input less a constant is read, its padding is what that calls zero
+        name = self.only_consumer(wire.name)
+        read = self.machine.wires[name] if name is not None else wire
+        halo = self.wish(read) if name is not None and self.rebase(read) is not None else None
+        if halo is None:
+            halo = self.wish(wire)
+            self.placed[wire.name] = self.new(wire, halo, last=halo is not None)
+        else:
+            placed = self.placed[read.name] = self.new(read, halo, last=True)
+            self.placed[wire.name] = Placed(placed.slot.rebased(self.forms[wire.name].base), placed.where)
+            self.done.add(read.name)
         self._port(Op.PORT_IN, wire.name, Section.BEFORE, self.machine.inputs.index(wire.name))
+
+    def rebase(self, wire: Wire) -> int | None:
+        """The base from which an operand's bytes are this wire's: it adds a constant, or takes one away."""
+        if not isinstance(wire.operation, (op.Add, op.Sub)) or wire.name in self.successors:
+            return None
+        x, y = (self.machine.wires[name] for name in wire.operands)
+        if isinstance(x.operation, op.Constant) and isinstance(wire.operation, op.Add):
+            x, y = y, x
+        if not isinstance(y.operation, op.Constant) or isinstance(x.operation, op.Constant):
+            return None
+        value, form, own = y.operation.value, self.forms[x.name], self.forms[wire.name]
+        if not (value == value.flat[0]).all() or {form.type, own.type} != {Type.U8}:
+            return None
+        by = int(value.flat[0])
+        base = form.base + (by if isinstance(wire.operation, op.Add) else -by)
+        return base if base == own.base and self.section[x.name] == self.section[wire.name] else None
+
+    def _rebased(self, wire: Wire) -> bool:
+        """Whether the wire needs no work, since its operand's bytes are its own from another base."""
+        base = self.rebase(wire)
+        if base is None:
+            return False
+        name = next(n for n in wire.operands if not isinstance(self.machine.wires[n].operation, op.Constant))
+        placed = self.placed.get(name)
+        if placed is None or placed.slot.form != self.forms[name] or placed.slot.home != self.home(wire.name):
+            return False
+        bare = placed.halo is not None and not any(n for pair in placed.halo for n in pair)
+        self.placed[wire.name] = Placed(placed.slot.rebased(base), placed.where, placed.halo if bare else None)
+        self.done.add(wire.name)
+        self._finish(wire.name)
+        return True
 
     def wish(self, wire: Wire, form: Form | None = None) -> Halo | None:
         """The halo that convolutions behind want of a wire in this form; None if channels need not be last."""

@@ -250,6 +250,9 @@ static void in_parallel(const Job *job, int64_t tiles, int threads, int *status)
 }
 
 int program_run(Program *p, const Engine *e, const Task *call) {
+    if (p->row_bytes[STATE] > 0 && call->batch > INT64_MAX / 2 / p->row_bytes[STATE]) {
+        return NO_MEMORY;
+    }
     // a tile holds `rows` rows of all homes; times are taken together until it does
     int64_t tile_rows = p->rows < call->batch ? p->rows : call->batch;
     if (call->threads > 1 && call->batch < p->rows * call->threads) {
