@@ -10,6 +10,7 @@ import random
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from emit.compilers import need
 from emit.handmade import MACHINES
@@ -17,7 +18,7 @@ from packed import ADDRESS, COMPILED_ONCE_PER_KIND, KERNELS, NATIVE, UNDEFINED, 
 from strategies import STEPS, random_machine
 
 from zahlen.engine.plan import Planner
-from zahlen.engine.words import Op
+from zahlen.engine.words import MAGIC, Op
 from zahlen.kernels import native
 
 SECONDS = int(os.environ.get("FUZZ", "8"))
@@ -105,3 +106,13 @@ def test_an_instruction_that_writes_where_it_reads_is_refused(kind):
                 native.program(words, data)
             found += 1
     assert found
+
+
+def test_a_batch_of_states_larger_than_any_memory_is_refused():
+    """Bytes of a row times rows left 64 bits; only a program without arrays is called with so many rows."""
+    slot = [0, 2, 2**30, 2**30, 0, 0, 1]  # U8, STATE
+    fill = [Op.ELEMENTWISE, 1, 1, 0, 0, 1, 2, 0, 0, 0, 5]
+    words = [MAGIC, 1, 1, 0, 0, 0, 1, 1, 0, 0, 2**30, 0, 0, 0, 1, 1, 1, *slot, *fill]
+    program = native.program(np.array(words, dtype=np.int64), bytes(8))
+    with pytest.raises(MemoryError):
+        native.execute(program, (), (), None, None, None, 2**40, 1, 1)
