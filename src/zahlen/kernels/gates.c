@@ -85,7 +85,7 @@ INLINE uint64_t some(uint64_t v) { return (((v & 0x7f7f7f7f7f7f7f7f) + 0x7f7f7f7
 INLINE uint64_t bits_of(const uint8_t *x, uint8_t low) {
     uint64_t bits = 0;
     for (int k = 0; k < 64; k += 8) {
-        bits |= some(eight(x + k) ^ low * 0x0101010101010101) * 0x0102040810204080 >> 56 << k;
+        bits |= some(eight(x + k) ^ low * 0x0101010101010101u) * 0x0102040810204080 >> 56 << k;
     }
     return bits;
 }
