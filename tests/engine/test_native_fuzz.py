@@ -7,6 +7,7 @@ To run it for as long as you like, build it as here and give it a folder:
 
 import os
 import random
+import struct
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,9 +15,22 @@ import numpy as np
 import pytest
 from emit.compilers import need
 from emit.handmade import MACHINES
-from packed import ADDRESS, COMPILED_ONCE_PER_KIND, KERNELS, NATIVE, UNDEFINED, VARIANTS, networks, planned, run, seed
+from packed import (
+    ADDRESS,
+    COMPILED_ONCE_PER_KIND,
+    KERNELS,
+    NATIVE,
+    UNDEFINED,
+    VARIANTS,
+    boolean,
+    networks,
+    planned,
+    run,
+    seed,
+)
 from strategies import STEPS, random_machine
 
+from zahlen.engine.forms import Slot
 from zahlen.engine.plan import Planner
 from zahlen.engine.words import MAGIC, Op
 from zahlen.kernels import native
@@ -67,7 +81,19 @@ def seeds(folder):
             if planned(machine) and len(content := seed(machine, any_dot8)) <= 16384:
                 (folder / f"{k}_{any_dot8:d}").write_bytes(content)
     assert len(list(folder.iterdir())) > 100
+    (folder / "finding").write_bytes(gates_of_high_codes())
     return folder
+
+
+def gates_of_high_codes():
+    """What a run has found: codes of bits from 128 on were multiplied beyond their type, in plain C."""
+    planner = Planner(boolean(), boolean().outputs, True)
+    planner.run()
+    (gates,) = (i for i in planner.instructions if i.op == Op.GATES)
+    assert isinstance(gates.words[5], Slot)  # of the first input, whose lesser code is the second number behind it
+    gates.words[7] = 200
+    words, data, _ = planner.encode()
+    return struct.pack("=q", len(words)) + words.tobytes() + data
 
 
 def test_no_changed_program_does_harm(tmp_path):
