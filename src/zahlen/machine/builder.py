@@ -60,6 +60,7 @@ class Builder:
 
     def __init__(self, max_elements: int = MAX_ELEMENTS, max_work: int = MAX_WORK) -> None:
         self._wires: dict[str, Wire] = {}
+        self._numbers: dict[str, int] = {}
         self._successors: dict[str, str] = {}
         self._max_elements = self._elements_left = max_elements
         self._max_work = self._work_left = max_work
@@ -144,7 +145,11 @@ class Builder:
         return wire
 
     def _fresh(self, stem: str) -> str:
-        return next(name for k in range(1, 2 + len(self._wires)) if (name := f"{stem}_{k}") not in self._wires)
+        number = self._numbers.get(stem, 1)
+        while f"{stem}_{number}" in self._wires:
+            number += 1
+        self._numbers[stem] = number  # those below stay taken
+        return f"{stem}_{number}"
 
     def _prove(self, name: str, operation: op.Operation, operands: tuple[Wire, ...]) -> Wire:
         if not isinstance(name, str) or not NAME.fullmatch(name):
