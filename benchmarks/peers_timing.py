@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zahlen.timing import sample, settle
+
 SAMPLE = 1e-3
 """Seconds that a sample lasts at least."""
 LEAST_ROUNDS = 7
@@ -39,24 +41,6 @@ class Contestant:
     output: Callable[[], Any]
     size: int
     held: tuple[Any, ...] = ()
-
-
-def settle() -> None:
-    """Wait until no thread of another runtime spins any longer for work that will not come."""
-    for _ in range(20):
-        before = time.process_time()
-        time.sleep(0.002)
-        if time.process_time() - before < 0.0004:
-            return
-
-
-def sample(call: Callable[[], Any], repeats: int) -> float:
-    """Seconds of a call, as the mean of so many in a row."""
-    turns = range(repeats)
-    start = time.perf_counter()
-    for _ in turns:
-        call()
-    return (time.perf_counter() - start) / repeats
 
 
 def calibrated(call: Callable[[], Any]) -> tuple[float, int]:

@@ -28,7 +28,7 @@ STEPS = ["Machine.step"] if native is None else ["Program.step_into", "Machine.s
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "TURN", 5e-4)
-    monkeypatch.setattr(bench, "_settle", lambda: None)
+    monkeypatch.setattr(bench, "settle", lambda: None)
 
 
 @pytest.fixture

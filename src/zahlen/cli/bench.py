@@ -24,6 +24,7 @@ from .. import __version__
 from ..engine import NoPlan, Program
 from ..kernels import native
 from ..machine import FileError, InputError, IntArray, Machine, Wire, ZahlenError, executors, load, replacing
+from ..timing import sample, settle
 from .app import app, console, error_console, numbers
 from .files import trained_network
 
@@ -327,10 +328,10 @@ def _timed(race: Race, contestants: list[Contestant], seconds: float) -> list[Re
         while k < LEAST_ROUNDS or time.perf_counter() < end:
             order = [(i + k // 2) % len(contestants) for i in range(len(contestants))]
             for i in order if k % 2 == 0 else reversed(order):
-                _settle()
+                settle()
                 contestants[i].call()  # back into the caches, threads awake
                 count, calls = shapes[i]
-                turns[i].append([_sample(contestants[i].call, calls) for _ in range(count)])
+                turns[i].append([sample(contestants[i].call, calls) for _ in range(count)])
             k += 1
     finally:
         gc.enable()
@@ -345,29 +346,12 @@ def _timed(race: Race, contestants: list[Contestant], seconds: float) -> list[Re
     return results
 
 
-def _sample(call: Callable[[], object], calls: int) -> float:
-    turns = range(calls)
-    start = time.perf_counter()
-    for _ in turns:
-        call()
-    return (time.perf_counter() - start) / calls
-
-
 def _calibrated(call: Callable[[], object]) -> tuple[int, int]:
     """How many samples make a turn, and how many calls a sample."""
     call()
-    taken = max(1e-7, min(_sample(call, 1) for _ in range(3)))
+    taken = max(1e-7, min(sample(call, 1) for _ in range(3)))
     calls = math.ceil(SAMPLE / taken) if taken < SAMPLE else 1
     return max(1, int(TURN / (taken * calls))), calls
-
-
-def _settle() -> None:
-    """Wait until no thread of another runtime spins any longer for work that will not come."""
-    for _ in range(20):
-        before = time.process_time()
-        time.sleep(0.001)
-        if time.process_time() - before < 0.0002:
-            return
 
 
 # ---------------------------------------------------------------------------------------------------- what is said

@@ -104,12 +104,11 @@ class Planner:
 
     def run(self) -> None:
         """Plan every wire."""
-        registers = [n for n in self.machine.registers if n in self.needed]
-        for name in registers:
+        for number, name in enumerate(self.machine.registers):
             wire = self.machine.wires[name]
             self.placed[name] = Placed.in_order(Slot(self.forms[name], wire.size, Home.STATE), wire.shape)
-            self._port(Op.PORT_IN, name, Section.START, self.machine.registers.index(name))
-            self._port(Op.PORT_OUT, name, Section.END, self.machine.registers.index(name))
+            self._port(Op.PORT_IN, name, Section.START, number)
+            self._port(Op.PORT_OUT, name, Section.END, number)
             self.done.add(name)
         for name in self.needed_in_order():
             wire = self.machine.wires[name]

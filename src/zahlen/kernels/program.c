@@ -586,7 +586,7 @@ Program *program_read(const int64_t *words, int64_t count, const uint8_t *data, 
     }
     memcpy(own, words, (size_t)count * 8);
     memcpy(constants_, data, (size_t)bytes);
-    g->words = own, g->data = constants_, g->data_bytes = bytes;
+    g->words = own, g->data = constants_;
     Reader r = {.at = own, .end = own + count, .data = constants_, .bytes = bytes};
     read_all(&r, g);
     if (r.reason != NULL) {

@@ -207,7 +207,6 @@ typedef struct {
 typedef struct {
     int64_t *words;
     uint8_t *data;
-    int64_t data_bytes;
     Slot *slot;
     int64_t slots;
     Instruction *instruction;
