@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from judge import VARIANTS, Program, ends, judged, judged_sequences
 
+from zahlen.engine.staircases import Steps
 from zahlen.kernels import native
 from zahlen.machine import Builder, Levels
 
@@ -301,6 +302,31 @@ def test_where_bytes_are_multiplied_in_pairs():
         assert out == [[255 * (64 + weight)]]
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_buckets_in_registers(seed):
+    """The kernels' arithmetic in NumPy, for thresholds of every span, beside each of them and far away."""
+    rng, found = np.random.default_rng(seed), 0
+    for _ in range(100):
+        count, scale = rng.integers(1, 16), 10 ** rng.uniform(0.5, 8.9)
+        points = np.arctanh((2 * np.arange(count) - count + 1) / (count + 1)) if seed % 2 else rng.uniform(-1, 1, count)
+        t = np.unique((points * scale + rng.integers(-100, 100)).astype(np.int64))
+        near = Steps(t, np.arange(len(t) + 1)).near()
+        if near is None:
+            continue
+        lo, hi, before, table = near
+        *entries, factor, behind = table.tolist()
+        x = np.concatenate([t - 1, t, t + 1, [-(2**31), lo - 1, hi + 1, 2**31 - 1], rng.integers(lo - 9, hi + 9, 99)])
+        y = np.clip(x, lo, hi) - lo
+        assert (y >> before).max() < 2**16
+        assert 0 < factor < 2**16
+        entered = y + np.array(entries)[(y >> before) * factor >> 16]
+        assert (entered >= 0).all()
+        assert (entered < 2**31).all()
+        assert ((entered >> behind) == np.searchsorted(t, x, side="right")).all()
+        found += 1
+    assert found > 50
+
+
 # ---------------------------------------------------------------------------------------------------- recurrent layers
 
 
@@ -323,3 +349,41 @@ def test_recurrent_layers(units):
                 sequences = {"x": ends(alphabet, rng, (batch * time, reads)).reshape(batch, time, reads)}
                 state = {"h": ends(Levels(-128, 255), rng, (batch, units))} if time == 3 else None
                 assert judged_sequences(machine, sequences, state)
+
+
+def lstm(units, order, extra, *, reads=5, cell=127, shift=0, style="even"):
+    """A step of an LSTM with gates in this order; whoever reads `extra` as well."""
+    rng, b = np.random.default_rng(units), Builder()
+    x, h = b.input("x", (reads,), Levels(0, 255)), b.register("h", (units,), Levels(-14, 14))
+    c = b.register("c", (units,), Levels(-cell, cell))
+    a = b.affine(x, drawn(rng, -128, 127, (4 * units, reads)), rng.integers(-999, 999, 4 * units))
+    r = b.affine(h, drawn(rng, -128, 127, (4 * units, units)), rng.integers(-999, 999, 4 * units))
+    z = b.add(a, b.shift(r, -shift) if shift else r, name="z")
+    parts = {g: b.slice(z, (k * units,), ((k + 1) * units,)) for k, g in enumerate(order)}
+    ends = np.sort(rng.choice(np.arange(-9000, 9000, 7 if style == "gaps" else 613), 15, replace=False))
+    odd = np.arange(-7, 8) * 1000 + rng.integers(-300, 300, 15)
+    rising = np.linspace(0, 256, 16).round().astype(int)
+    i, f, o = (b.staircase(parts[g], ends, rising) for g in "ifo")
+    g = b.staircase(parts["g"], odd, np.linspace(-128, 128, 16).round().astype(int))
+    total = b.add(b.mul(f, c), b.shift(b.mul(i, g), -1))
+    c_next = b.clamp(b.shift(total, 8, "half_up"), -cell, cell, name="cell")
+    t = b.staircase(c_next, np.unique(np.linspace(-cell, cell, 13).astype(int)), 20 * np.arange(14) - 130)
+    level = b.staircase(b.mul(o, t), np.linspace(-30000, 30000, 14).astype(int), 2 * np.arange(15) - 14, name="level")
+    b.connect(h, level)
+    b.connect(c, c_next)
+    logits = b.affine(level, drawn(rng, -9, 9, (3, units)), name="logits")
+    return b.build(logits, *{"z": [z], "level": [level], "cell": [c_next]}.get(extra, []))
+
+
+@pytest.mark.parametrize("units", [31, 32, 64, 96])
+@pytest.mark.parametrize("extra", ["", "level", "cell", "z"])
+def test_cells_are_done_with_their_products(units, extra):
+    """Also where somebody else wants the sums, and they are not; for gates in another order; with any staircases."""
+    rng = np.random.default_rng(units)
+    for order, cell, shift, style in (
+        ("ifgo", 127, 3, "even"), ("ifgo", 32767, 0, "gaps"), ("ogif", 127, 0, "even"), ("ifog", 2000, 1, "even"),
+    ):  # fmt: skip
+        machine = lstm(units, order, extra, cell=cell, shift=shift, style=style)
+        for batch, times in ((1, 5), (2, 3), (13, 3), (30, 2)):
+            state = {n: ends(machine.wires[n].alphabet, rng, (batch, units)) for n in "hc"} if times == 3 else None
+            assert judged_sequences(machine, {"x": rng.integers(0, 256, (batch, times, 5))}, state)

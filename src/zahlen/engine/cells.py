@@ -11,7 +11,7 @@ from ..machine import operations as op
 from .forms import Form, Slot, Type
 from .places import Placed
 from .staircases import Steps
-from .words import Op
+from .words import Op, Sole
 
 if TYPE_CHECKING:
     from .elementwise import Group
@@ -106,7 +106,7 @@ def _write(group: Group) -> None:
     for wire in (c_next, h):
         new[wire.name] = Slot(planner.forms[wire.name], group.elements, planner.home(wire.name))
         planner.placed[wire.name] = Placed.in_order(new[wire.name], wire.shape)
-    words: list[Any] = [slot, cell.slot, new[c_next.name], new[h.name], group.elements]
+    words: list[Any] = [slot, cell.slot, new[c_next.name], new[h.name], Sole(slot), group.elements]
     words += [p.start() for p in z if p is not None]
     words += [old_shift, new_shift, shift.bits, clamp.lo, clamp.hi]
     for steps in (gates[0], stairs(g), stairs(t), stairs(h)):

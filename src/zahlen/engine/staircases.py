@@ -15,6 +15,10 @@ BUCKETS = 1
 MOST_LINEAR = 16
 """Up to so many thresholds all are compared."""
 MOST_BUCKETS = 1 << 14
+NEAR = 32
+"""Buckets whose entries lie in registers."""
+MOST_NEAR = 15
+"""Thresholds that are searched there, so that counts choose one of sixteen values."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +60,36 @@ class Steps:
         shift = min(30, gap.bit_length() - 1)
         return shift if span >> shift < MOST_BUCKETS and span < 2**31 else None
 
+    def near(self) -> tuple[int, int, int, IntArray] | None:
+        """Buckets by a multiplication: lo, hi, the shift before it, and entries, factor and shift behind; None if none.
+
+        With y = clamp(x, lo, hi) - lo, bucket ((y >> shift) factor) >> 16 holds one threshold at most, and then
+        (y + entry) >> behind is how many of all are at or below x.
+        """
+        t = self.thresholds
+        if not 0 < len(t) <= MOST_NEAR or int(t[-1] - t[0]) >= 2**30:
+            return None
+        lo, hi = int(t[0]) - 1, int(t[-1])
+        shift = max(0, (hi - lo).bit_length() - 16)
+        most = min(2**16 - 1, (NEAR << 16) // ((hi - lo >> shift) + 1))
+        for factor in range(most, most - most // 8 - 1, -max(1, most // 64)):
+            if factor <= 0:
+                break
+            found = (t - lo >> shift) * factor >> 16
+            if (np.diff(found) > 0).all():
+                break
+        else:
+            return None
+        # each bucket's first y; the last one's end
+        starts = -(-(np.arange(NEAR + 1) << 16) // factor) << shift
+        behind = int(np.diff(starts).max()).bit_length()
+        if (len(t) + 3) << behind >= 2**31:
+            return None
+        threshold = starts[1:].copy()
+        threshold[found] = t - lo
+        base = np.searchsorted(t - lo, starts[:-1], side="left")
+        return lo, hi, shift, np.append((base + 1 << behind) - threshold, [factor, behind])
+
     def describe(self) -> str:
         """How it is searched."""
         shift = self.shift()
@@ -72,7 +106,12 @@ class Steps:
             # in tables of whole vectors
             more = max(1, 32 - len(t))
             padded = [*t, *[INT32[1]] * more], [*values, *[values[-1]] * (more - 1)]
-            return [LINEAR, len(t), data.add(padded[0], np.int32), data.add(padded[1], np.int32), 0, 0, 0, 0, -1]
+            head = [LINEAR, len(t), data.add(padded[0], np.int32), data.add(padded[1], np.int32)]
+            near = self.near()
+            if near is None:
+                return [*head, 0, 0, 0, 0, -1]
+            lo, hi, shift, table = near
+            return [*head, lo, hi, shift, len(table), data.add(table, np.int32)]
         head = [len(t), data.add([*t, INT32[1]], np.int32), data.add(values, np.int32)]
         lo, hi = int(t[0]) - 1, int(t[-1])
         starts = lo + (np.arange((hi - lo >> shift) + 1) << shift)

@@ -47,6 +47,13 @@ class Section(IntEnum):
     END = 4
 
 
+@dataclass(frozen=True, eq=False)
+class Sole:
+    """A word that is 1 if two instructions use a slot, the one that writes it and the one that reads it."""
+
+    slot: Slot
+
+
 @dataclass(eq=False)
 class Instruction:
     """One kernel's work.
@@ -55,7 +62,7 @@ class Instruction:
     ----------
     op : Op
     section : Section
-    words : list of int or Slot
+    words : list of int, Slot or Sole
         Slots stand for their numbers.
     uses : tuple of Slot
     wires : tuple of str
@@ -117,6 +124,11 @@ def encode(
         words += [slots[register.state], slots[register.following], register.initial]
     for instruction in ordered:
         words.append(instruction.op)
-        words += [slots[word] if isinstance(word, Slot) else int(word) for word in instruction.words]
+        for word in instruction.words:
+            if isinstance(word, Sole):
+                users = sum(word.slot in i.uses for i in ordered) + sum(word.slot == r.following for r in registers)
+                words.append(int(users == 2))
+            else:
+                words.append(slots[word] if isinstance(word, Slot) else int(word))
     sizes_named = {"row": bytes_of_row, "state": sizes[Home.STATE], "rows": rows, "operations": operations}
     return np.array(words, dtype=np.int64), data.bytes(), sizes_named

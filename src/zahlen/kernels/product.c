@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "cell.h"
 #include "program.h"
 #include "stairs.h"
 #include "vector.h"
@@ -31,7 +32,20 @@ static void *aligned(size_t bytes) {
     return at;
 }
 
+// Where a channel goes: gates of a cell in its order.
+static int64_t packed_at(const Product *p, int64_t n) {
+    for (int k = 0; p->cell != NULL && k < 4; k++) {
+        if (n / p->cell->units * p->cell->units == p->cell->gate[k]) {
+            return k * p->cell->units + n % p->cell->units;
+        }
+    }
+    return n;
+}
+
 int JOIN(pack, VARIANT)(Product *p) {
+    if (p->cell != NULL && p->cell->units % (PANEL * LANES) != 0) {
+        p->cell = NULL;  // panels would hold units of two gates
+    }
     const int64_t padded = vectors(p) * LANES;
     if (p->epilogue == STORE_CODES_PER_CHANNEL) {
         p->packed_stairs = aligned((size_t)(p->thresholds * padded) * 4);
@@ -59,7 +73,6 @@ int JOIN(pack, VARIANT)(Product *p) {
             return 0;
         }
     }
-    memcpy(p->dot == DOT1 ? p->late_bias : p->packed_bias, p->bias, (size_t)p->channels * 4);
     p->step = aligned((size_t)all * 4);
     if (p->step == NULL) {
         return 0;
@@ -68,7 +81,8 @@ int JOIN(pack, VARIANT)(Product *p) {
         p->step[k] = (int32_t)(p->segment[k / steps] * width + 4 * (k % steps));
     }
     for (int64_t n = 0; n < p->channels; n++) {
-        const int64_t panel = n / (PANEL * LANES), inside = n % (PANEL * LANES);
+        const int64_t at = packed_at(p, n), panel = at / (PANEL * LANES), inside = at % (PANEL * LANES);
+        (p->dot == DOT1 ? p->late_bias : p->packed_bias)[at] = ((const int32_t *)p->bias)[n];
         const int64_t left = vectors(p) - panel * PANEL, nb = left < PANEL ? left : PANEL;
         uint8_t *to = (uint8_t *)p->packed + panel * PANEL * LANES * all * 4;
         for (int64_t s = 0; s < p->segments; s++) {
@@ -94,7 +108,7 @@ typedef struct {
     Steps steps;
     int64_t padded, all;  // channels; dwords of a position's input
     int width;
-    int quick;            // codes of a small staircase
+    int quick;            // whether codes are those of a small staircase, and how it is searched
     int64_t even;         // bytes from position to position, where that is always the same and there is one segment
 } Job;
 
@@ -143,6 +157,32 @@ static void finish(const Job *j, int nb, const vi *sums, int64_t row, int64_t gr
             count = add(count, fill((int32_t)p->offset));
         }
         store_bytes(to + v * LANES, count, left);
+    }
+}
+
+// What needs no question for every vector: whole vectors of sums, or codes of near buckets.
+typedef enum { SOME_OTHER, PLAIN_SUMS, PLAIN_CODES } Ends;
+
+INLINE Ends ends_of(int kind, int nb, const Job *j, int64_t n) {
+    const Product *p = j->p;
+    if (n + nb * LANES > p->channels || kind == DOT1) {
+        return SOME_OTHER;
+    }
+    return p->epilogue == STORE_SUMS ? PLAIN_SUMS
+           : j->quick == NEAR && j->init == NULL && p->shift == 0 ? PLAIN_CODES
+                                                          : SOME_OTHER;
+}
+
+INLINE void quick(Ends ends, int nb, const Job *j, const vi *sums, uint8_t *out, int64_t to, const uint8_t *init) {
+#pragma GCC unroll 4
+    for (int v = 0; v < nb; v++) {
+        if (ends == PLAIN_CODES) {
+            store_bytes(out + to + v * LANES, near_value(0, &j->steps, sums[v]), LANES);
+        } else {
+            const vi shifted = shift_left(sums[v], (int)j->p->shift);
+            store((int32_t *)out + to + v * LANES,
+                  init == NULL ? shifted : add(shifted, load((const int32_t *)init + v * LANES)));
+        }
     }
 }
 
@@ -232,10 +272,27 @@ INLINE void block(int kind, int mr, int nb, int group, const Job *j, Place from,
             BLOCK_STEPS(x[m] + at)
         }
     }
-    const int full = n + nb * LANES <= p->channels && kind != DOT1;
-    const int sums = full && p->epilogue == STORE_SUMS, quick = full && j->quick && j->init == NULL && p->shift == 0;
-    uint8_t *out = j->out + row * j->out_stride + n * (sums ? 4 : 1);
+    const Ends ends = ends_of(kind, nb, j, n);
+    uint8_t *out = j->out + row * j->out_stride + n * (ends == PLAIN_SUMS ? 4 : 1);
     const uint8_t *init = j->init == NULL ? NULL : j->init + row * j->init_stride + n * 4;
+    if (group == 1 && ends == PLAIN_SUMS && p->positions == 1) {
+        // the most frequent case without a question
+        int32_t *to = (int32_t *)out + p->to[0];
+        const int shift = (int)p->shift;
+#define BLOCK_SUMS(what)                                                                                               \
+    _Pragma("GCC unroll 16") for (int m = 0; m < mr; m++, to = (int32_t *)((uint8_t *)to + j->out_stride)) {           \
+        _Pragma("GCC unroll 4") for (int v = 0; v < nb; v++) {                                                         \
+            store(to + v * LANES, what);                                                                               \
+        }                                                                                                              \
+    }
+        if (init == NULL) {
+            BLOCK_SUMS(shift_left(sum[m][v], shift))
+        } else {
+            const int64_t stride = j->init_stride;
+            BLOCK_SUMS(add(shift_left(sum[m][v], shift), load((const int32_t *)(init + m * stride) + v * LANES)))
+        }
+        return;
+    }
 #pragma GCC unroll 16
     for (int m = 0; m < mr; m += group, position += group) {
         if (position == p->positions) {
@@ -252,88 +309,99 @@ INLINE void block(int kind, int mr, int nb, int group, const Job *j, Place from,
                 most[v] = greater(most[v], sum[m + g][v]);
             }
         }
-        if (quick) {
-            uint8_t *to = out + p->to[position / group];
-#pragma GCC unroll 4
-            for (int v = 0; v < nb; v++) {
-                store_bytes(to + v * LANES, small_value(&j->steps, most[v]), LANES);
-            }
-        } else if (sums) {
-            int32_t *to = (int32_t *)out + p->to[position / group];
-#pragma GCC unroll 4
-            for (int v = 0; v < nb; v++) {
-                const vi shifted = shift_left(most[v], (int)p->shift);
-                store(to + v * LANES, init == NULL ? shifted : add(shifted, load((const int32_t *)init + v * LANES)));
-            }
-        } else {
+        if (ends == SOME_OTHER) {
             finish(j, nb, most, row, position / group, n);
+        } else {
+            quick(ends, nb, j, most, out, p->to[position / group], init);
         }
     }
 }
 
-// One position times `panels` panels of `nb` vectors, `apart` sums for each of them, since a chain of sums would wait.
-INLINE void line(int kind, int panels, int nb, int apart, const Job *j, Place from, int64_t n) {
+// Sums of one position times `panels` panels of `nb` vectors that begin `step` channels apart; `apart` chains of sums
+// for each of them, since one would wait.
+INLINE void line_sums(int kind, int panels, int nb, int apart, const Job *j, Place from, int64_t n, int64_t step,
+                      vi all[8][PANEL]) {
     const Product *p = j->p;
-    const int64_t row = from.row, position = from.position;
-    const uint8_t *x = j->x + row * j->x_stride + (int64_t)p->from[position] * j->width;
+    const uint8_t *x = j->x + from.row * j->x_stride + (int64_t)p->from[from.position] * j->width;
     vi sum[8][8][PANEL];
 #pragma GCC unroll 8
     for (int q = 0; q < panels; q++) {
 #pragma GCC unroll 4
         for (int v = 0; v < nb; v++) {
-            sum[0][q][v] = load(p->packed_bias + n + (q * PANEL + v) * LANES);
+            sum[0][q][v] = load(p->packed_bias + n + q * step + v * LANES);
 #pragma GCC unroll 8
             for (int a = 1; a < apart; a++) {
                 sum[a][q][v] = fill(0);
             }
         }
     }
-    const int32_t *w = (const int32_t *)p->packed + n * j->all;
-    const int64_t panel = PANEL * LANES * j->all;
+    // as in a block, a pointer for every third of the panels
+    const int64_t panel = step * j->all;
+    const int32_t *thirds[3];
+#pragma GCC unroll 3
+    for (int q = 0; q < (panels + 2) / 3; q++) {
+        thirds[q] = (const int32_t *)p->packed + n * j->all + 3 * q * panel;
+    }
     int64_t k = 0;
     // one run of elements needs no list of steps
     const int plain = p->segments == 1;
     x += plain ? p->step[0] : 0;
+#define LINE_STEP(a, at)                                                                                               \
+    const vi dw = dword(x + (at));                                                                                     \
+    _Pragma("GCC unroll 8") for (int q = 0; q < panels; q++) {                                                         \
+        _Pragma("GCC unroll 4") for (int v = 0; v < nb; v++) {                                                         \
+            sum[a][q][v] = dot(kind, sum[a][q][v], dw, load(thirds[q / 3] + q % 3 * panel + ((a) * nb + v) * LANES));  \
+        }                                                                                                              \
+    }
+#define LINE_ON(by)                                                                                                    \
+    _Pragma("GCC unroll 3") for (int q = 0; q < (panels + 2) / 3; q++) {                                               \
+        thirds[q] += (by) * nb * LANES;                                                                                \
+    }
 #define LINE_STEPS(at)                                                                                                 \
     for (; k + apart <= j->all; k += apart) {                                                                          \
         _Pragma("GCC unroll 8") for (int a = 0; a < apart; a++) {                                                      \
-            const vi dw = dword(x + (at));                                                                             \
-            _Pragma("GCC unroll 8") for (int q = 0; q < panels; q++) {                                                 \
-                _Pragma("GCC unroll 4") for (int v = 0; v < nb; v++) {                                                 \
-                    sum[a][q][v] = dot(kind, sum[a][q][v], dw, load(w + q * panel + (a * nb + v) * LANES));            \
-                }                                                                                                      \
-            }                                                                                                          \
+            LINE_STEP(a, at)                                                                                           \
         }                                                                                                              \
-        w += apart * nb * LANES;                                                                                       \
+        LINE_ON(apart)                                                                                                 \
     }
     if (plain) {
         LINE_STEPS(4 * (k + a))
     } else {
         LINE_STEPS(p->step[k + a])
     }
-    for (; k < j->all; k++) {
-        const vi dw = dword(x + (plain ? 4 * k : p->step[k]));
-#pragma GCC unroll 8
-        for (int q = 0; q < panels; q++) {
-#pragma GCC unroll 4
-            for (int v = 0; v < nb; v++) {
-                sum[0][q][v] = dot(kind, sum[0][q][v], dw, load(w + q * panel + v * LANES));
-            }
-        }
-        w += nb * LANES;
+    for (; apart > 1 && k < j->all; k++) {
+        LINE_STEP(0, plain ? 4 * k : p->step[k])
+        LINE_ON(1)
     }
 #pragma GCC unroll 8
     for (int q = 0; q < panels; q++) {
-        vi all[PANEL];
 #pragma GCC unroll 4
         for (int v = 0; v < nb; v++) {
-            all[v] = sum[0][q][v];
+            all[q][v] = sum[0][q][v];
 #pragma GCC unroll 8
             for (int a = 1; a < apart; a++) {
-                all[v] = add(all[v], sum[a][q][v]);
+                all[q][v] = add(all[q][v], sum[a][q][v]);
             }
         }
-        finish(j, nb, all, row, position, n + q * PANEL * LANES);
+    }
+}
+
+// One position times neighbouring panels.
+INLINE void line(int kind, int panels, int nb, int apart, const Job *j, Place from, int64_t n) {
+    vi all[8][PANEL];
+    line_sums(kind, panels, nb, apart, j, from, n, PANEL * LANES, all);
+    const int64_t row = from.row, position = from.position;
+    const Ends ends = ends_of(kind, (panels - 1) * PANEL + nb, j, n);
+    uint8_t *out = j->out + row * j->out_stride;
+    const uint8_t *init = j->init == NULL ? NULL : j->init + row * j->init_stride;
+#pragma GCC unroll 8
+    for (int q = 0; q < panels; q++) {
+        const int64_t here = n + q * PANEL * LANES;
+        if (ends == SOME_OTHER) {
+            finish(j, nb, all[q], row, position, here);
+        } else {
+            quick(ends, nb, j, all[q], out, j->p->to[position] + here, init == NULL ? NULL : init + here * 4);
+        }
     }
 }
 
@@ -380,14 +448,17 @@ INLINE void positions(int kind, const Job *j, int64_t row, int64_t end) {
     const Place first = {row, 0};
     int64_t v = 0;
     if (end == 1) {
-        const int64_t wide = ACROSS * PANEL, groups = count / wide;
-        for (; v < groups * wide; v += wide) {
-            const int64_t at = j->c->turn ? (groups - 1) * wide - v : v;
-            line(kind, ACROSS, PANEL, 1, j, first, at * LANES);
+        // every other time backwards
+        const int64_t wide = ACROSS * PANEL, groups = (count + wide / 2) / wide;
+        for (int64_t g = 0; g < groups; g++) {
+            const int64_t at = (j->c->turn ? groups - 1 - g : g) * wide;
+            if (count - at >= wide) {
+                line(kind, ACROSS, PANEL, 1, j, first, at * LANES);
+            } else {
+                line(kind, ACROSS / 2, PANEL, 2, j, first, at * LANES);
+            }
         }
-        for (; v + wide / 2 <= count; v += wide / 2) {
-            line(kind, ACROSS / 2, PANEL, 2, j, first, v * LANES);
-        }
+        v = count - count % (wide / 2);
     }
     for (; v < count; v += PANEL) {
         const int64_t nb = count - v < PANEL ? count - v : PANEL, n = v * LANES;
@@ -397,6 +468,67 @@ INLINE void positions(int kind, const Job *j, int64_t row, int64_t end) {
             PANEL_OF(kind, 1, MOST1)
         } else {
             PANEL_OF(kind, 2, MOST2)
+        }
+    }
+}
+
+static void panel8(const Job *j, int64_t n, int64_t end) {
+    int64_t i = 0;
+    Place at = {0, 0};
+    PANEL_OF(DOT8, PANEL, MOST2)
+}
+
+// Sums of the four gates of one row's units, from unit e on, in the cell's order.
+INLINE void gates_of(const Job *j, int64_t e, int first, vi z[4][MOST_CELLS]) {
+    const LstmCell *cell = j->p->cell;
+    const int64_t units = cell->units;
+    vi sums[8][PANEL];
+    line_sums(DOT8, 4, PANEL, LANES == 16 ? 2 : 1, j, (Place){0, 0}, e, units, sums);
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) {
+#pragma GCC unroll 4
+        for (int v = 0; v < PANEL; v++) {
+            const vi sum = shift_left(sums[k][v], (int)j->p->shift);
+            z[k][first + v] =
+                j->init == NULL ? sum : add(sum, load((const int32_t *)j->init + cell->gate[k] + e + v * LANES));
+        }
+    }
+}
+
+// Rows of a product and the cell that its sums are for, units by units: sums stay near.
+INLINE void cells(int near, const Job *j, const Cell *q, int64_t rows) {
+    const int64_t units = j->p->cell->units, wide = PANEL * LANES;
+    vi z[4][MOST_CELLS];
+    for (int64_t g = 0; g < units; g += wide) {
+        const int64_t e = j->c->turn ? units - wide - g : g;
+        if (rows == 1) {
+            gates_of(j, e, 0, z);
+            cell_units(near, PANEL, PANEL, q, 0, e, z);
+            continue;
+        }
+        for (int64_t first = 0; first < rows; first += MOST2) {
+            // the first rows of the sums' place are theirs in turn
+            Job some = *j;
+            const int64_t count = rows - first < MOST2 ? rows - first : MOST2;
+            some.x += first * j->x_stride;
+            for (int k = 0; k < 4; k++) {
+                const int64_t more = (j->p->cell->gate[k] - k * units) * 4;
+                some.init = j->init == NULL ? NULL : j->init + first * j->init_stride + more;
+                panel8(&some, k * units + e, count);
+            }
+            int64_t r = 0;
+#define CELL_ROWS(by)                                                                                                  \
+    for (; r + by <= count; r += by) {                                                                                 \
+        _Pragma("GCC unroll 4") for (int k = 0; k < 4; k++) {                                                          \
+            _Pragma("GCC unroll 4") for (int v = 0; v < by * PANEL; v++) {                                             \
+                const uint8_t *row = j->out + (r + v / PANEL) * j->out_stride;                                         \
+                z[k][v] = load((const int32_t *)row + k * units + e + v % PANEL * LANES);                              \
+            }                                                                                                          \
+        }                                                                                                              \
+        cell_units(near, by * PANEL, PANEL, q, first + r, e, z);                                                       \
+    }
+            CELL_ROWS(2)
+            CELL_ROWS(1)
         }
     }
 }
@@ -453,6 +585,15 @@ void JOIN(product, VARIANT)(const Context *c, const Product *p, int64_t rows) {
         // rows follow each other as positions do, or blocks hold one position of each
         even &= p->positions == 1 || p->positions * gap * j.width == j.x_stride;
         j.even = !even ? 0 : p->positions == 1 ? j.x_stride : gap * j.width;
+    }
+    if (p->cell != NULL) {
+        const Cell q = cell_for(c, p->cell);
+        if (q.near) {
+            cells(1, &j, &q, rows);
+        } else {
+            cells(0, &j, &q, rows);
+        }
+        return;
     }
     void (*run)(const Job *, int64_t, int64_t) =
         p->dot == DOT16 ? run16 : p->dot == DOT32 ? run32 : p->dot == DOT1 ? run1 : run8;

@@ -104,7 +104,13 @@ static void read_staircase(Reader *r, Staircase *s) {
     s->shift = (int32_t)word(r, 0, 30);
     const int64_t buckets = word(r, 0, 1 << 24);
     s->base = constants(r, buckets, 4);
-    if (r->reason != NULL || s->form == LINEAR) {
+    if (r->reason != NULL) {
+        return;
+    }
+    if (s->form == LINEAR) {
+        if (buckets != 0 && (buckets != NEAR_BUCKETS + 2 || s->count > 15)) {
+            fail(r, "compared thresholds have other buckets");
+        }
         return;
     }
     if ((int64_t)s->hi - s->lo > INT32_MAX || ((s->hi - s->lo) >> s->shift) >= buckets) {
@@ -347,6 +353,7 @@ static void read_along(Reader *r, const Program *g, Along *a, int sum) {
 static void read_lstm(Reader *r, const Program *g, LstmCell *p) {
     const Slot *z = slot(r, g, &p->z), *c = slot(r, g, &p->c), *c_next = slot(r, g, &p->c_next);
     const Slot *h_next = slot(r, g, &p->h_next);
+    p->alone = (int32_t)word(r, 0, 1);
     p->units = word(r, 1, 1 << 28);
     for (int k = 0; k < 4; k++) {
         p->gate[k] = word(r, 0, z->elements - p->units);
@@ -363,6 +370,41 @@ static void read_lstm(Reader *r, const Program *g, LstmCell *p) {
     if (z->type != S32 || c->type > S16 || c_next->type > S16 || h_next->type > S16 || c->elements < p->units ||
         c_next->elements < p->units || h_next->elements < p->units) {
         fail(r, "a cell does not fit its rows");
+    }
+}
+
+static int apart(const Slot *a, const Slot *b) {
+    return a->home != b->home || a->offset >= b->offset + b->stride || b->offset >= a->offset + a->stride;
+}
+
+// A cell that alone reads a product's sums may be done with them, units by units: then it must not write what the
+// product still reads.
+static int together(const Program *g, const Product *p, const LstmCell *cell) {
+    int found = 0;  // each quarter of the channels is a gate
+    for (int k = 0; k < 4; k++) {
+        if (cell->gate[k] % cell->units != 0) {
+            return 0;
+        }
+        found |= cell->gate[k] < 4 * cell->units ? 1 << cell->gate[k] / cell->units : 0;
+    }
+    const int32_t read[2] = {p->x, p->init < 0 ? p->x : p->init}, written[2] = {cell->c_next, cell->h_next};
+    for (int k = 0; k < 4; k++) {
+        if (!apart(&g->slot[read[k & 1]], &g->slot[written[k >> 1]])) {
+            return 0;
+        }
+    }
+    return found == 15 && cell->alone && cell->z == p->out && (p->dot == DOT8 || p->dot == DOT8_PAIRS) &&
+           p->epilogue == STORE_SUMS && p->segments == 1 && p->positions == 1 && p->group == 1 && p->to[0] == 0 &&
+           p->channels == 4 * cell->units;
+}
+
+static void join_cells(Program *g) {
+    for (int64_t k = 0; k + 1 < g->first[END]; k++) {
+        Instruction *i = &g->instruction[k], *behind = i + 1;
+        const int same = k + 1 != g->first[BEFORE] && k + 1 != g->first[EACH] && k + 1 != g->first[AFTER];
+        if (same && i->op == PRODUCT && behind->op == LSTM_CELL && together(g, &i->product, &behind->lstm)) {
+            i->product.cell = &behind->lstm;
+        }
     }
 }
 
@@ -572,6 +614,9 @@ static void read_all(Reader *r, Program *g) {
     }
     if (r->reason == NULL && r->at != r->end) {
         fail(r, "more follows");
+    }
+    if (r->reason == NULL) {
+        join_cells(g);
     }
 }
 

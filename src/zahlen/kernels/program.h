@@ -23,6 +23,7 @@ typedef struct {
 // Staircases: how many thresholds are at or below an integer.
 
 enum { LINEAR, BUCKETS };
+#define NEAR_BUCKETS 32
 
 typedef struct {
     int32_t form;
@@ -30,7 +31,9 @@ typedef struct {
     const int32_t *thresholds;      // ascending, then one or more that nothing reaches; at least 32 if compared
     const int32_t *values;          // count + 1; at least 32 if compared
     int32_t lo, hi, shift;          // buckets: integers below lo reach none, from hi on all
-    const int32_t *base;            // per bucket: how many are at or below its first integer
+    // per bucket: how many are at or below its first integer. Of 15 thresholds at most that are compared there may be
+    // NEAR_BUCKETS, chosen and counted by the two numbers behind them: see `Steps.near` of zahlen.engine
+    const int32_t *base;
 } Staircase;
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -39,6 +42,8 @@ typedef struct {
 // DOT8_PAIRS: two products fit into 16 bits; DOT1: bits that an input and a weight both have are counted
 enum { DOT8, DOT8_PAIRS, DOT16, DOT32, DOT64, DOT1, DOTS };
 enum { STORE_SUMS, STORE_CODES, STORE_CODES_PER_CHANNEL };
+
+typedef struct LstmCell LstmCell;
 
 typedef struct {
     int32_t x, out, init;           // slots; init: what is added to the sums, -1: nothing
@@ -61,6 +66,7 @@ typedef struct {
     void *packed;
     int32_t *packed_bias, *packed_stairs, *late_bias;
     int32_t *step;                  // of each dword of a position's input, in bytes from the position
+    const LstmCell *cell;           // what alone reads the sums, and is done at once; NULL: none
 } Product;
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -156,13 +162,14 @@ typedef struct {
 } Along;
 
 // One step of an LSTM between its products: four gates in z, the cell, its successor and the hidden state.
-typedef struct {
+struct LstmCell {
     int32_t z, c, c_next, h_next;
+    int32_t alone;                            // nothing else reads z
     int64_t units, gate[4];                   // where i, f, g and o begin in z
     int64_t old_shift, new_shift, right;      // (f c << old) + (i g << new), rounded half up by `right` bits
     int64_t lo, hi;                           // of the cell
     Staircase open, candidate, squash, output;
-} LstmCell;
+};
 
 typedef struct {
     int32_t out;

@@ -87,7 +87,10 @@ static int section(const Context *c, const Engine *e, int which, int64_t rows) {
         switch (i->op) {
         case PORT_IN: fine &= e->port_in(c, &i->port, rows); break;
         case PORT_OUT: e->port_out(c, &i->port, rows); break;
-        case PRODUCT: e->product(c, &i->product, rows); break;
+        case PRODUCT:
+            e->product(c, &i->product, rows);
+            k += i->product.cell != NULL;  // which is done
+            break;
         case ELEMENTWISE: e->elementwise(c, &i->elementwise, rows); break;
         case POOL: e->pool(c, &i->pool, rows); break;
         case MOVE: e->move(c, &i->move, rows); break;

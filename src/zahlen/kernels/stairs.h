@@ -6,42 +6,55 @@
 #include "program.h"
 #include "vector.h"
 
+// Sixteen values at most are chosen from registers: by a bucket of which each holds one threshold at most, where
+// there are such, else by a search.
+enum { LARGE, SEARCHED, NEAR };
+
 typedef struct {
-    vi lo, hi;  // of buckets
-    int small;  // sixteen values at most, in registers
-#if LANES == 16
-    vi first, table[3], values;
-#endif
+    int32_t lo, hi, before, factor, behind;  // of buckets
+    const int32_t *table, *values;
+    int small, narrow;
 } Steps;
 
 INLINE Steps steps_for(const Staircase *s) {
-    Steps r = {.lo = fill(s->lo), .hi = fill(s->hi), .small = 0};
+    Steps r = {.lo = s->lo, .hi = s->hi, .before = s->shift, .table = s->base, .values = s->values, .small = LARGE};
 #if LANES == 16
-    if (s->form == LINEAR && s->count <= 15) {
-        const int32_t *t = s->thresholds;
-        r.small = 1;
-        r.first = fill(t[7]);
-        r.table[0] = load(t + 3), r.table[1] = load(t + 1), r.table[2] = load(t);
-        r.values = load(s->values);
+    if (s->form == LINEAR && s->base != NULL) {
+        r.small = NEAR;
+        r.narrow = s->shift == 0;
+        r.factor = s->base[NEAR_BUCKETS], r.behind = s->base[NEAR_BUCKETS + 1];
+    } else if (s->form == LINEAR && s->count <= 15) {
+        r.small = SEARCHED;
+        r.table = s->thresholds;
     }
 #endif
     return r;
 }
 
 #if LANES == 16
-// A search of four comparisons in tables that lie in registers.
-INLINE vi small_value(const Steps *q, vi v) {
-    vi k = _mm512_maskz_mov_epi32(_mm512_cmpge_epi32_mask(v, q->first), fill(8));
-    k = _mm512_mask_add_epi32(k, _mm512_cmpge_epi32_mask(v, _mm512_permutexvar_epi32(k, q->table[0])), k, fill(4));
-    k = _mm512_mask_add_epi32(k, _mm512_cmpge_epi32_mask(v, _mm512_permutexvar_epi32(k, q->table[1])), k, fill(2));
-    k = _mm512_mask_add_epi32(k, _mm512_cmpge_epi32_mask(v, _mm512_permutexvar_epi32(k, q->table[2])), k, fill(1));
-    return _mm512_permutexvar_epi32(k, q->values);
+// `narrow`: nothing is to be shifted before.
+INLINE vi near_value(int narrow, const Steps *q, vi v) {
+    const vi y = subtract(lesser(greater(v, fill(q->lo)), fill(q->hi)), fill(q->lo));
+    const vi bucket = _mm512_mulhi_epu16(narrow ? y : shift_right(y, q->before), fill(q->factor));
+    const vi entry = _mm512_permutex2var_epi32(load(q->table), bucket, load(q->table + LANES));
+    return _mm512_permutexvar_epi32(shift_right(add(y, entry), q->behind), load(q->values));
 }
+// Four comparisons.
+INLINE vi searched_value(const Steps *q, vi v) {
+    const vi by_four = load(q->table + 3), by_two = load(q->table + 1), by_one = load(q->table);
+    vi k = _mm512_maskz_mov_epi32(_mm512_cmpge_epi32_mask(v, fill(q->table[7])), fill(8));
+    k = _mm512_mask_add_epi32(k, _mm512_cmpge_epi32_mask(v, _mm512_permutexvar_epi32(k, by_four)), k, fill(4));
+    k = _mm512_mask_add_epi32(k, _mm512_cmpge_epi32_mask(v, _mm512_permutexvar_epi32(k, by_two)), k, fill(2));
+    k = _mm512_mask_add_epi32(k, _mm512_cmpge_epi32_mask(v, _mm512_permutexvar_epi32(k, by_one)), k, fill(1));
+    return _mm512_permutexvar_epi32(k, load(q->values));
+}
+INLINE vi small_value(const Steps *q, vi v) { return q->small == NEAR ? near_value(0, q, v) : searched_value(q, v); }
 #else
-INLINE vi small_value(const Steps *q, vi v) {
-    (void)q;
+INLINE vi near_value(int narrow, const Steps *q, vi v) {
+    (void)narrow, (void)q;
     return v;
 }
+INLINE vi small_value(const Steps *q, vi v) { return near_value(0, q, v); }
 #endif
 
 // How many thresholds are at or below v.
@@ -53,7 +66,7 @@ INLINE vi stairs(const Staircase *s, const Steps *q, vi v) {
         }
         return count;
     }
-    const vi bucket = shift_right(subtract(lesser(greater(v, q->lo), q->hi), q->lo), s->shift);
+    const vi bucket = shift_right(subtract(lesser(greater(v, fill(q->lo)), fill(q->hi)), fill(q->lo)), s->shift);
     const vi base = gather(s->base, bucket);
     return count_if(base, v, gather(s->thresholds, base));
 }

@@ -40,9 +40,9 @@ INLINE vi count_if(vi count, vi a, vi t) {
     return _mm512_mask_add_epi32(count, _mm512_cmpge_epi32_mask(a, t), count, _mm512_set1_epi32(1));
 }
 INLINE vi gather(const int32_t *table, vi index) { return _mm512_i32gather_epi32(index, table, 4); }
-INLINE vi shift_right(vi a, int bits) { return _mm512_sra_epi32(a, _mm_cvtsi32_si128(bits)); }
+INLINE vi shift_right(vi a, int bits) { return _mm512_srav_epi32(a, fill(bits)); }
 INLINE vi subtract(vi a, vi b) { return _mm512_sub_epi32(a, b); }
-INLINE vi shift_left(vi a, int bits) { return _mm512_sll_epi32(a, _mm_cvtsi32_si128(bits)); }
+INLINE vi shift_left(vi a, int bits) { return _mm512_sllv_epi32(a, fill(bits)); }
 INLINE vi times(vi a, int32_t b) { return b == 2 ? _mm512_add_epi32(a, a) : _mm512_mullo_epi32(a, fill(b)); }
 INLINE void store_bytes(uint8_t *to, vi v, int64_t count) {
     const __m128i bytes = _mm512_cvtepi32_epi8(v);

@@ -2,8 +2,8 @@
 
 #include <stddef.h>
 
+#include "cell.h"
 #include "program.h"
-#include "stairs.h"
 #include "vector.h"
 
 #define STRIP 256
@@ -285,54 +285,22 @@ void JOIN(bits, VARIANT)(const Context *c, const Bits *p, int64_t rows) {
 // ---------------------------------------------------------------------------------------------------------------------
 // Recurrent cells, between their products.
 
-typedef struct {
-    Steps open, candidate, squash, output;
-} CellSteps;
-
-INLINE vi value_of(int small, const Staircase *s, const Steps *q, vi v) {
-    return small || q->small ? small_value(q, v) : gather(s->values, stairs(s, q, v));
-}
-
-INLINE void lstm_rows(int small, const Context *c, const LstmCell *p, const CellSteps *q, int64_t rows) {
-    const Slot *slots = c->program->slot;
-    const Slot *cell = &slots[p->c], *next = &slots[p->c_next], *hidden = &slots[p->h_next];
-    const vi half = fill(1 << (p->right - 1)), lo = fill((int32_t)p->lo), hi = fill((int32_t)p->hi);
+INLINE void lstm_rows(int near, const Context *c, const LstmCell *p, const Cell *q, int64_t rows) {
     for (int64_t r = 0; r < rows; r++) {
-        const int32_t *z = (const int32_t *)row_of(c, &slots[p->z], r);
-        const uint8_t *from = row_of(c, cell, r);
-        uint8_t *to = row_of(c, next, r), *h_to = row_of(c, hidden, r);
+        const int32_t *z = (const int32_t *)row_of(c, &c->program->slot[p->z], r);
         for (int64_t e = 0; e < p->units; e += LANES) {
-            const vi i = value_of(small, &p->open, &q->open, load(z + p->gate[0] + e));
-            const vi f = value_of(small, &p->open, &q->open, load(z + p->gate[1] + e));
-            const vi g = value_of(small, &p->candidate, &q->candidate, load(z + p->gate[2] + e));
-            const vi o = value_of(small, &p->open, &q->open, load(z + p->gate[3] + e));
-            const vi old = add(cell->type == U8 ? load_u8(from + e) : load_s16((const int16_t *)from + e),
-                               fill((int32_t)cell->base));
-            const vi kept = shift_left(product16(f, old), (int)p->old_shift);
-            const vi added = shift_left(product16(i, g), (int)p->new_shift);
-            vi state = shift_right(add(add(kept, added), half), (int)p->right);
-            state = lesser(greater(state, lo), hi);
-            const vi t = value_of(small, &p->squash, &q->squash, state);
-            const vi h = subtract(value_of(small, &p->output, &q->output, product16(o, t)), fill((int32_t)hidden->base));
-            const vi stored = subtract(state, fill((int32_t)next->base));
-            // the last vector goes on into what is the row's, but nobody's
-            if (next->type == U8) {
-                store_bytes(to + e, stored, LANES);
-            } else {
-                store_s16((int16_t *)to + e, stored);
+            vi sums[4][MOST_CELLS];
+            for (int k = 0; k < 4; k++) {
+                sums[k][0] = load(z + p->gate[k] + e);
             }
-            if (hidden->type == U8) {
-                store_bytes(h_to + e, h, LANES);
-            } else {
-                store_s16((int16_t *)h_to + e, h);
-            }
+            cell_units(near, 1, 1, q, r, e, sums);
         }
     }
 }
 
 void JOIN(lstm, VARIANT)(const Context *c, const LstmCell *p, int64_t rows) {
-    const CellSteps q = {steps_for(&p->open), steps_for(&p->candidate), steps_for(&p->squash), steps_for(&p->output)};
-    if (LANES == 16 && q.open.small && q.candidate.small && q.squash.small && q.output.small) {
+    const Cell q = cell_for(c, p);
+    if (q.near) {
         lstm_rows(1, c, p, &q, rows);
     } else {
         lstm_rows(0, c, p, &q, rows);
