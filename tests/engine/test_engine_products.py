@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from judge import VARIANTS, Program, ends, judged, judged_sequences
 
+from zahlen.engine import products
 from zahlen.engine.staircases import Steps
 from zahlen.kernels import native
 from zahlen.machine import Builder, Levels
@@ -300,6 +301,56 @@ def test_where_bytes_are_multiplied_in_pairs():
         out = program.empty(1)
         program.run_into(np.full((1, 2), 255, np.uint8), out)
         assert out == [[255 * (64 + weight)]]
+
+
+@pytest.mark.skipif("avx2" not in VARIANTS, reason="another kind of processor")
+@pytest.mark.parametrize(
+    ("top", "weight", "depth"), [(64, -64, 4), (64, 64, 3), (30, 127, 4), (15, 127, 8), (15, -128, 8), (2, 127, 64)]
+)
+@pytest.mark.parametrize("kind", ["affine", "conv"])
+def test_sums_of_16_bits_go_on_as_far_as_they_hold(top, weight, depth, kind, monkeypatch):
+    """Greatest inputs times greatest weights reach the end of 16 bits; one dword more is too much."""
+    native.choose("avx2")
+    dwords, channels = 2 * depth + 3, 70
+    b = Builder()
+    if kind == "affine":
+        x = b.input("x", (4 * dwords - 1,), Levels(0, top))
+        b.affine(x, np.full((channels, 4 * dwords - 1), weight), name="z")
+    else:
+        x = b.input("x", (dwords - 1, 9), Levels(0, top))
+        b.conv(x, np.full((channels, dwords - 1, 4), weight), name="z")
+    machine = b.build("z")
+    inputs = np.full((14, *machine.wires["x"].shape), top, np.uint8)
+
+    def right(batch):
+        program = Program(machine)
+        out = program.empty(batch)
+        program.run_into(inputs[:batch], out)
+        return bool((out == machine.run(inputs[:batch], executor="reference")).all())
+
+    stored = machine.wires["z"].operation.weight
+    shape = stored[:, None] if kind == "affine" else stored.transpose(0, 2, 1).reshape(channels, 1, -1)
+    assert products.deepest(shape, top)[0] == depth
+    assert products.together(shape, top, depth) is not None
+    assert f"sums of {2 * depth} products" in str(Program(machine))
+    assert all(right(batch) for batch in (1, 2, 3, 4, 13, 14))
+    assert products.together(shape, top, depth + 1) is None
+    monkeypatch.setattr(products, "deepest", lambda *_: (depth + 1, "too deep"))
+    assert not any(right(batch) for batch in (1, 2, 4, 14))
+
+
+@pytest.mark.parametrize("levels", [2, 4, 16])
+@pytest.mark.parametrize("channels", [5, 64, 130])
+def test_few_levels_times_bytes(levels, channels):
+    """Sums of 16 bits to a depth that differs from matrix to matrix, with all that follows."""
+    rng = np.random.default_rng(levels * channels)
+    for width in (8, 9, 37, 200):
+        b = Builder()
+        x = b.input("x", (width,), Levels(0, levels - 1))
+        most = rng.choice([3, 40, 127])
+        z = b.affine(x, drawn(rng, -most, most, (channels, width)), rng.integers(-99, 99, channels))
+        compare(b.build(z), rng, batches=(1, 2, 5, 13))
+        compare(b.build(stepped(b, z, rng, 15)), rng, batches=(1, 2, 5, 13))
 
 
 @pytest.mark.parametrize("seed", range(20))

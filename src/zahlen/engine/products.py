@@ -249,24 +249,57 @@ def _grid(sizes: tuple[int, ...], strides: list[int]) -> IntArray:
 # ---------------------------------------------------------------------------------------------------- which
 
 
+def largest(planner: Planner, wire: Wire, form: Form) -> int:
+    """The greatest byte among a product's inputs, padding included."""
+    return max(planner.machine.wires[wire.operands[0]].alphabet.hi, 0) - form.base
+
+
 def choose(planner: Planner, wire: Wire, form: Form, weight: IntArray) -> tuple[Dot, str]:
     """The narrowest exact product, and why."""
     x = planner.machine.wires[wire.operands[0]].alphabet
     most = int(np.abs(weight).max())
     if _narrow(wire):
         if form.type == Type.U8 and weight.min() >= -128 and weight.max() <= 127:
-            top = max(x.hi, 0) - form.base
+            top = largest(planner, wire, form)
             if planner.any_dot8:
                 return Dot.DOT8, f"inputs 0..{top}, weights of 8 bits"
-            pairs = np.pad(weight, ((0, 0), (0, 0), (0, weight.shape[2] % 2))).reshape(-1, 2)
-            ends = np.minimum(pairs, 0).sum(1).min() * top, np.maximum(pairs, 0).sum(1).max() * top
-            if ends[0] >= -(2**15) and ends[1] < 2**15:
+            if (ends := together(weight, top, 1)) is not None:
                 return Dot.DOT8_PAIRS, f"two products stay in {ends[0]}..{ends[1]}"
         if x.lo >= -(2**15) and x.hi < 2**15 and most < 2**15:
             return Dot.DOT16, "inputs and weights of 16 bits"
         if INT32[0] < x.lo and x.hi < INT32[1] and most < 2**31:
             return Dot.DOT32, "sums of 32 bits"
     return Dot.DOT64, "sums need 64 bits"
+
+
+DEPTHS = (64, 48, 32, 24, 16, 12, 10, 8, 7, 6, 5, 4, 3)
+"""Over so many dwords of the input sums of 16 bits may go on; for fewer it is not worth while."""
+
+
+def together(weight: IntArray, top: int, depth: int) -> tuple[int, int] | None:
+    """Where sums of pairs over `depth` dwords of inputs 0..top stay, whatever these are; None if not in 16 bits.
+
+    One 16-bit sum takes the first two bytes of each dword, one the last two; a channel's dwords are taken in turn.
+    """
+    channels, _, length = weight.shape
+    dwords = np.pad(weight, ((0, 0), (0, 0), (0, -length % 4))).reshape(channels, -1, 2, 2)
+    dwords = np.pad(dwords, ((0, 0), (0, -dwords.shape[1] % depth), (0, 0), (0, 0)))
+    parts = dwords.reshape(channels, -1, depth, 2, 2)
+    lo, hi = (
+        int(np.minimum(parts, 0).sum(axis=(2, 4)).min()) * top,
+        int(np.maximum(parts, 0).sum(axis=(2, 4)).max()) * top,
+    )
+    return (lo, hi) if lo >= -(2**15) and hi < 2**15 else None
+
+
+def deepest(weight: IntArray, top: int) -> tuple[int, str]:
+    """Over how many dwords of the input sums of 16 bits may go on, and why; (1, "") if over no more than one."""
+    dwords = weight.shape[1] * -(-weight.shape[2] // 4)
+    for depth in DEPTHS:
+        ends = together(weight, top, depth) if dwords > 2 else None
+        if ends is not None:
+            return depth, f"sums of {2 * min(depth, dwords)} products stay in {ends[0]}..{ends[1]}"
+    return 1, ""
 
 
 FEWEST_BITS = 32
@@ -347,7 +380,13 @@ def product(planner: Planner, wire: Wire) -> None:
     first = 0
     for shape in shapes:
         channels = slice(first, first + len(shape.weight))
-        words, about = _words(planner, wire, then, replace(shape, source=source), dot, order, to, channels, target)
+        depth = 1
+        if dot == Dot.DOT8_PAIRS:
+            depth, deep = deepest(shape.weight, largest(planner, wire, source.slot.form))
+            reason = deep or reason
+        words, about = _words(
+            planner, wire, then, replace(shape, source=source), dot, depth, order, to, channels, target
+        )
         planner.emit(
             Op.PRODUCT, planner.section[wire.name], words, *then.names, result.name, kernel=NAMES[dot] + about,
             reason=reason, operations=multiplies(wire) // len(shapes),
@@ -366,7 +405,7 @@ def _windows_in_turn(shape: tuple[int, ...], size: tuple[int, ...]) -> IntArray:
 
 
 def _words(
-    planner: Planner, wire: Wire, then: Fusion, shape: Shape, dot: Dot, order: IntArray, to: IntArray,
+    planner: Planner, wire: Wire, then: Fusion, shape: Shape, dot: Dot, depth: int, order: IntArray, to: IntArray,
     channels: slice, target: Placed,
 ) -> tuple[list[Any], str]:  # fmt: skip
     operation: Any = wire.operation
@@ -400,6 +439,6 @@ def _words(
         data.add(shape.segments, np.int32), len(order), 4 if then.pool is not None else 1, len(weight),
         data.add(shape.positions[order], np.int32), data.add(to[:, channels.start], np.int32),
         data.add(weight, DTYPES[dot]), data.add(bias, np.int64 if dot == Dot.DOT64 else np.int32),
-        shape.scale, shape.ones, count, stairs, *shared, spacing, offset,
+        depth, shape.scale, shape.ones, count, stairs, *shared, spacing, offset,
     ]  # fmt: skip
     return words, about

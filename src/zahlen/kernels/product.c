@@ -112,6 +112,16 @@ typedef struct {
     int64_t even;         // bytes from position to position, where that is always the same and there is one segment
 } Job;
 
+// What a count of thresholds stands for.
+INLINE vi code_of(const Product *p, vi count) {
+    if (p->spacing == 0) {
+        count = gather(p->shared.values, count);
+    } else if (p->spacing != 1) {
+        count = times(count, (int32_t)p->spacing);
+    }
+    return p->offset == 0 ? count : add(count, fill((int32_t)p->offset));
+}
+
 // A group's sums, `nb` vectors from channel `n` on, go where they belong.
 static void finish(const Job *j, int nb, const vi *sums, int64_t row, int64_t group, int64_t n) {
     const Product *p = j->p;
@@ -148,29 +158,27 @@ static void finish(const Job *j, int nb, const vi *sums, int64_t row, int64_t gr
                 count = count_if(count, sum, load(p->packed_stairs + t * j->padded + n + v * LANES));
             }
         }
-        if (p->spacing == 0) {
-            count = gather(p->shared.values, count);
-        } else if (p->spacing != 1) {
-            count = times(count, (int32_t)p->spacing);
-        }
-        if (p->offset != 0) {
-            count = add(count, fill((int32_t)p->offset));
-        }
+        count = code_of(p, count);
         store_bytes(to + v * LANES, count, left);
     }
 }
 
-// What needs no question for every vector: whole vectors of sums, or codes of near buckets.
-typedef enum { SOME_OTHER, PLAIN_SUMS, PLAIN_CODES } Ends;
+// What needs no question for every vector: whole vectors of sums, of codes by near buckets, or by thresholds that are
+// compared.
+typedef enum { SOME_OTHER, PLAIN_SUMS, PLAIN_CODES, PLAIN_COUNTS } Ends;
 
 INLINE Ends ends_of(int kind, int nb, const Job *j, int64_t n) {
     const Product *p = j->p;
     if (n + nb * LANES > p->channels || kind == DOT1) {
         return SOME_OTHER;
     }
-    return p->epilogue == STORE_SUMS ? PLAIN_SUMS
-           : j->quick == NEAR && j->init == NULL && p->shift == 0 ? PLAIN_CODES
-                                                          : SOME_OTHER;
+    if (p->epilogue == STORE_SUMS) {
+        return PLAIN_SUMS;
+    }
+    if (p->epilogue != STORE_CODES || j->init != NULL || p->shift != 0) {
+        return SOME_OTHER;
+    }
+    return j->quick == NEAR ? PLAIN_CODES : COUNTS_TOGETHER && p->shared.form == LINEAR ? PLAIN_COUNTS : SOME_OTHER;
 }
 
 INLINE void quick(Ends ends, int nb, const Job *j, const vi *sums, uint8_t *out, int64_t to, const uint8_t *init) {
@@ -215,6 +223,7 @@ INLINE Place advanced(const Job *j, Place at, int64_t by) {
 // `mr` positions from a place on times one panel of `nb` vectors.
 INLINE void block(int kind, int mr, int nb, int group, const Job *j, Place from, int64_t n) {
     const Product *p = j->p;
+    const int deep = kind == DOT8_PAIRS;
     vi sum[16][PANEL];
     int64_t row = from.row, position = from.position;
     vi bias[PANEL];
@@ -239,7 +248,31 @@ INLINE void block(int kind, int mr, int nb, int group, const Job *j, Place from,
     _Pragma("GCC unroll 16") for (int m = 0; m < mr; m++) {                                                            \
         const vi dw = dword(address);                                                                                  \
         _Pragma("GCC unroll 4") for (int v = 0; v < nb; v++) {                                                         \
-            sum[m][v] = dot(kind, sum[m][v], dw, panel[v]);                                                            \
+            if (deep) {                                                                                                \
+                part[m][v] = dot_deep(part[m][v], dw, panel[v]);                                                       \
+            } else {                                                                                                   \
+                sum[m][v] = dot(kind, sum[m][v], dw, panel[v]);                                                        \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+// all dwords, or as many at once as sums of 16 bits hold
+#define BLOCK_CHUNKS(...)                                                                                              \
+    for (int64_t k = 0; k < j->all;) {                                                                                 \
+        const int64_t chunk = deep && j->all - k > p->depth ? k + p->depth : j->all;                                   \
+        vi part[16][PANEL];                                                                                            \
+        _Pragma("GCC unroll 16") for (int m = 0; deep && m < mr; m++) {                                                \
+            _Pragma("GCC unroll 4") for (int v = 0; v < nb; v++) {                                                     \
+                part[m][v] = fill(0);                                                                                  \
+                IN_MEMORY(sum[m][v]);                                                                                  \
+            }                                                                                                          \
+        }                                                                                                              \
+        for (; k < chunk; k++) {                                                                                       \
+            __VA_ARGS__                                                                                                \
+        }                                                                                                              \
+        _Pragma("GCC unroll 16") for (int m = 0; deep && m < mr; m++) {                                                \
+            _Pragma("GCC unroll 4") for (int v = 0; v < nb; v++) {                                                     \
+                sum[m][v] = widened(sum[m][v], part[m][v]);                                                            \
+            }                                                                                                          \
         }                                                                                                              \
     }
     if (j->even) {
@@ -250,13 +283,12 @@ INLINE void block(int kind, int mr, int nb, int group, const Job *j, Place from,
         for (int q = 0; q < (mr + 2) / 3; q++) {
             thirds[q] = j->x + row * j->x_stride + p->from[position] * (int64_t)j->width + p->step[0] + 3 * q * stride;
         }
-        for (int64_t k = 0; k < j->all; k++) {
+        BLOCK_CHUNKS(
             BLOCK_STEPS(thirds[m / 3] + m % 3 * stride)
-#pragma GCC unroll 6
-            for (int q = 0; q < (mr + 2) / 3; q++) {
+            _Pragma("GCC unroll 6") for (int q = 0; q < (mr + 2) / 3; q++) {
                 thirds[q] += 4;
             }
-        }
+        )
     } else {
         const uint8_t *x[16], *source = j->x + row * j->x_stride;
         int64_t place = position;
@@ -267,10 +299,10 @@ INLINE void block(int kind, int mr, int nb, int group, const Job *j, Place from,
             }
             x[m] = source + (int64_t)p->from[place] * j->width;
         }
-        for (int64_t k = 0; k < j->all; k++) {
+        BLOCK_CHUNKS(
             const int64_t at = p->step[k];
             BLOCK_STEPS(x[m] + at)
-        }
+        )
     }
     const Ends ends = ends_of(kind, nb, j, n);
     uint8_t *out = j->out + row * j->out_stride + n * (ends == PLAIN_SUMS ? 4 : 1);
@@ -293,12 +325,45 @@ INLINE void block(int kind, int mr, int nb, int group, const Job *j, Place from,
         }
         return;
     }
+    if (ends == PLAIN_COUNTS) {
+        // each threshold meets all sums at once
+#pragma GCC unroll 4
+        for (int v = 0; v < nb; v++) {
+            vi count[16];
+#pragma GCC unroll 16
+            for (int m = 0; m < mr; m += group) {
+#pragma GCC unroll 4
+                for (int g = 1; g < group; g++) {
+                    sum[m][v] = greater(sum[m][v], sum[m + g][v]);
+                }
+                count[m] = fill(p->shared.count);
+            }
+            for (int32_t t = 0; t < p->shared.count; t++) {
+                const vi threshold = fill(p->shared.thresholds[t]);
+#pragma GCC unroll 16
+                for (int m = 0; m < mr; m += group) {
+                    count[m] = count_unless(count[m], sum[m][v], threshold);
+                }
+            }
+#pragma GCC unroll 16
+            for (int m = 0; m < mr; m += group) {
+                sum[m][v] = code_of(p, count[m]);
+            }
+        }
+    }
 #pragma GCC unroll 16
     for (int m = 0; m < mr; m += group, position += group) {
         if (position == p->positions) {
             row++, position = 0;
             out += j->out_stride;
             init = init == NULL ? NULL : init + j->init_stride;
+        }
+        if (ends == PLAIN_COUNTS) {
+#pragma GCC unroll 4
+            for (int v = 0; v < nb; v++) {
+                store_bytes(out + p->to[position / group] + v * LANES, sum[m][v], LANES);
+            }
+            continue;
         }
         vi most[PANEL];
 #pragma GCC unroll 4
@@ -323,7 +388,8 @@ INLINE void line_sums(int kind, int panels, int nb, int apart, const Job *j, Pla
                       vi all[8][PANEL]) {
     const Product *p = j->p;
     const uint8_t *x = j->x + from.row * j->x_stride + (int64_t)p->from[from.position] * j->width;
-    vi sum[8][8][PANEL];
+    const int deep = kind == DOT8_PAIRS && apart == 1;  // sums of 16 bits, as far as they hold
+    vi sum[8][8][PANEL], part[8][PANEL];
 #pragma GCC unroll 8
     for (int q = 0; q < panels; q++) {
 #pragma GCC unroll 4
@@ -350,24 +416,53 @@ INLINE void line_sums(int kind, int panels, int nb, int apart, const Job *j, Pla
     const vi dw = dword(x + (at));                                                                                     \
     _Pragma("GCC unroll 8") for (int q = 0; q < panels; q++) {                                                         \
         _Pragma("GCC unroll 4") for (int v = 0; v < nb; v++) {                                                         \
-            sum[a][q][v] = dot(kind, sum[a][q][v], dw, load(thirds[q / 3] + q % 3 * panel + ((a) * nb + v) * LANES));  \
+            const vi w = load(thirds[q / 3] + q % 3 * panel + ((a) * nb + v) * LANES);                                 \
+            if (deep) {                                                                                                \
+                part[q][v] = dot_deep(part[q][v], dw, w);                                                              \
+            } else {                                                                                                   \
+                sum[a][q][v] = dot(kind, sum[a][q][v], dw, w);                                                         \
+            }                                                                                                          \
         }                                                                                                              \
     }
 #define LINE_ON(by)                                                                                                    \
     _Pragma("GCC unroll 3") for (int q = 0; q < (panels + 2) / 3; q++) {                                               \
         thirds[q] += (by) * nb * LANES;                                                                                \
     }
-#define LINE_STEPS(at)                                                                                                 \
-    for (; k + apart <= j->all; k += apart) {                                                                          \
+#define LINE_STEPS(at, end)                                                                                            \
+    for (; k + apart <= (end); k += apart) {                                                                           \
         _Pragma("GCC unroll 8") for (int a = 0; a < apart; a++) {                                                      \
             LINE_STEP(a, at)                                                                                           \
         }                                                                                                              \
         LINE_ON(apart)                                                                                                 \
     }
-    if (plain) {
-        LINE_STEPS(4 * (k + a))
+    if (deep) {
+        while (k < j->all) {
+            const int64_t chunk = j->all - k > p->depth ? k + p->depth : j->all;
+#pragma GCC unroll 8
+            for (int q = 0; q < panels; q++) {
+#pragma GCC unroll 4
+                for (int v = 0; v < nb; v++) {
+                    part[q][v] = fill(0);
+                    IN_MEMORY(sum[0][q][v]);
+                }
+            }
+            if (plain) {
+                LINE_STEPS(4 * (k + a), chunk)
+            } else {
+                LINE_STEPS(p->step[k + a], chunk)
+            }
+#pragma GCC unroll 8
+            for (int q = 0; q < panels; q++) {
+#pragma GCC unroll 4
+                for (int v = 0; v < nb; v++) {
+                    sum[0][q][v] = widened(sum[0][q][v], part[q][v]);
+                }
+            }
+        }
+    } else if (plain) {
+        LINE_STEPS(4 * (k + a), j->all)
     } else {
-        LINE_STEPS(p->step[k + a])
+        LINE_STEPS(p->step[k + a], j->all)
     }
     for (; apart > 1 && k < j->all; k++) {
         LINE_STEP(0, plain ? 4 * k : p->step[k])
@@ -397,7 +492,7 @@ INLINE void line(int kind, int panels, int nb, int apart, const Job *j, Place fr
 #pragma GCC unroll 8
     for (int q = 0; q < panels; q++) {
         const int64_t here = n + q * PANEL * LANES;
-        if (ends == SOME_OTHER) {
+        if (ends == SOME_OTHER || ends == PLAIN_COUNTS) {
             finish(j, nb, all[q], row, position, here);
         } else {
             quick(ends, nb, j, all[q], out, j->p->to[position] + here, init == NULL ? NULL : init + here * 4);
@@ -416,6 +511,8 @@ INLINE void line(int kind, int panels, int nb, int apart, const Job *j, Place fr
 #define MOST2 4
 #endif
 #define ACROSS (LANES == 16 ? 8 : 4)  // panels of a line, whose sums fill the registers
+
+#define PAIRS (DEEP ? DOT8_PAIRS : DOT8)
 
 #define AFTER_BLOCK(by) i += by, at = advanced(j, at, by)
 // groups of four: as many as fit
@@ -475,7 +572,7 @@ INLINE void positions(int kind, const Job *j, int64_t row, int64_t end) {
 static void panel8(const Job *j, int64_t n, int64_t end) {
     int64_t i = 0;
     Place at = {0, 0};
-    PANEL_OF(DOT8, PANEL, MOST2)
+    PANEL_OF(PAIRS, PANEL, MOST2)
 }
 
 // Sums of the four gates of one row's units, from unit e on, in the cell's order.
@@ -483,7 +580,7 @@ INLINE void gates_of(const Job *j, int64_t e, int first, vi z[4][MOST_CELLS]) {
     const LstmCell *cell = j->p->cell;
     const int64_t units = cell->units;
     vi sums[8][PANEL];
-    line_sums(DOT8, 4, PANEL, LANES == 16 ? 2 : 1, j, (Place){0, 0}, e, units, sums);
+    line_sums(PAIRS, 4, PANEL, LANES == 16 ? 2 : 1, j, (Place){0, 0}, e, units, sums);
 #pragma GCC unroll 4
     for (int k = 0; k < 4; k++) {
 #pragma GCC unroll 4
@@ -534,6 +631,7 @@ INLINE void cells(int near, const Job *j, const Cell *q, int64_t rows) {
 }
 
 static void run8(const Job *j, int64_t row, int64_t end) { positions(DOT8, j, row, end); }
+static void run_pairs(const Job *j, int64_t row, int64_t end) { positions(PAIRS, j, row, end); }
 static void run16(const Job *j, int64_t row, int64_t end) { positions(DOT16, j, row, end); }
 static void run32(const Job *j, int64_t row, int64_t end) { positions(DOT32, j, row, end); }
 
@@ -596,7 +694,7 @@ void JOIN(product, VARIANT)(const Context *c, const Product *p, int64_t rows) {
         return;
     }
     void (*run)(const Job *, int64_t, int64_t) =
-        p->dot == DOT16 ? run16 : p->dot == DOT32 ? run32 : p->dot == DOT1 ? run1 : run8;
+        DEEP && p->dot == DOT8_PAIRS && p->depth > 1 ? run_pairs : p->dot == DOT16 ? run16 : p->dot == DOT32 ? run32 : p->dot == DOT1 ? run1 : run8;
     // many positions: row by row, while the row is near
     const int64_t at_once = p->positions >= 32 ? 1 : rows;
     for (int64_t r = 0; r < rows; r += at_once) {

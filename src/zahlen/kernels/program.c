@@ -161,6 +161,7 @@ static void read_product(Reader *r, const Program *g, Product *p) {
     const int64_t terms = p->segments * p->length, size = type_size[type_of[p->dot]];
     p->weights = constants(r, p->channels * terms, size);
     p->bias = constants(r, p->channels, p->dot == DOT64 ? 8 : 4);
+    p->depth = word(r, 1, 1 << 20);
     p->scale = word(r, INT32_MIN, INT32_MAX);
     p->ones = word(r, INT32_MIN, INT32_MAX);
     if (p->dot == DOT1 && (p->segments > 1 || p->length % 4 != 0 || p->group > 1 || p->init >= 0 || p->shift > 0 ||

@@ -39,7 +39,7 @@ typedef struct {
 // ---------------------------------------------------------------------------------------------------------------------
 // Products: rows at positions times a matrix, with what follows at once.
 
-// DOT8_PAIRS: two products fit into 16 bits; DOT1: bits that an input and a weight both have are counted
+// DOT8_PAIRS: two products fit into 16 bits, if not more of them; DOT1: bits that an input and a weight both have are counted
 enum { DOT8, DOT8_PAIRS, DOT16, DOT32, DOT64, DOT1, DOTS };
 enum { STORE_SUMS, STORE_CODES, STORE_CODES_PER_CHANNEL };
 
@@ -57,6 +57,7 @@ typedef struct {
     int64_t channels;
     const void *weights;            // (channels, segments * length) of int8, int16, int32 or int64, by dot; bits in bytes
     const void *bias;               // (channels) of int32, for DOT64 of int64
+    int64_t depth;                  // of DOT8_PAIRS: sums over so many dwords of the input fit into 16 bits
     int64_t scale, ones;            // of DOT1: sum = bias + scale * both + ones * bits of the input
     const int32_t *stairs;          // per channel: (thresholds, channels)
     int64_t thresholds;

@@ -60,9 +60,10 @@ INLINE vi small_value(const Steps *q, vi v) { return near_value(0, q, v); }
 // How many thresholds are at or below v.
 INLINE vi stairs(const Staircase *s, const Steps *q, vi v) {
     if (s->form == LINEAR) {
-        vi count = fill(0);
+        vi count = fill(COUNTS_TOGETHER ? s->count : 0);
         for (int32_t t = 0; t < s->count; t++) {
-            count = count_if(count, v, fill(s->thresholds[t]));
+            const vi threshold = fill(s->thresholds[t]);
+            count = COUNTS_TOGETHER ? count_unless(count, v, threshold) : count_if(count, v, threshold);
         }
         return count;
     }

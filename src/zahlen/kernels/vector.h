@@ -118,6 +118,9 @@ INLINE vi product16(vi a, vi b) { return _mm256_madd_epi16(a, b); }
 INLINE vi count_if(vi count, vi a, vi t) {
     return _mm256_add_epi32(_mm256_add_epi32(count, _mm256_set1_epi32(1)), _mm256_cmpgt_epi32(t, a));
 }
+#define COUNTS_TOGETHER 1  // thresholds meet several vectors at once
+// count - 1 where a < t
+INLINE vi count_unless(vi count, vi a, vi t) { return _mm256_add_epi32(count, _mm256_cmpgt_epi32(t, a)); }
 INLINE vi gather(const int32_t *table, vi index) { return _mm256_i32gather_epi32(table, index, 4); }
 INLINE vi shift_right(vi a, int bits) { return _mm256_sra_epi32(a, _mm_cvtsi32_si128(bits)); }
 INLINE vi subtract(vi a, vi b) { return _mm256_sub_epi32(a, b); }
@@ -155,6 +158,15 @@ INLINE vi dot16(vi sum, vi x, vi w) {
 INLINE vi dot8(vi sum, vi x, vi w) {
     return add(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(x, w), _mm256_set1_epi16(1)));
 }
+// sums of 16 bits, where so many products fit
+#define DEEP
+#define IN_MEMORY(v) __asm__("" : "+m"(v))  // so that registers are left for what is more urgent
+INLINE vi dot_deep(vi part, vi x, vi w) {
+    const vi pairs = _mm256_maddubs_epi16(x, w);
+    __asm__("vpaddw %1, %0, %0" : "+x"(part) : "x"(pairs));  // gcc 12 spills what the intrinsic adds to
+    return part;
+}
+INLINE vi widened(vi sum, vi part) { return add(sum, _mm256_madd_epi16(part, _mm256_set1_epi16(1))); }
 INLINE vi dot16(vi sum, vi x, vi w) { return add(sum, _mm256_madd_epi16(x, w)); }
 #endif
 INLINE vi dot32(vi sum, vi x, vi w) { return add(sum, _mm256_mullo_epi32(x, w)); }
@@ -379,6 +391,19 @@ INLINE uint32_t bits_of(const uint8_t *x) {  // of 32 bytes: which are not zero
 
 #ifndef ANY_DOT8
 #define ANY_DOT8 0
+#endif
+#ifndef COUNTS_TOGETHER
+#define COUNTS_TOGETHER 0
+INLINE vi count_unless(vi count, vi a, vi t) { return subtract(count_if(count, a, t), fill(1)); }
+#endif
+#ifdef DEEP
+#undef DEEP
+#define DEEP 1
+#else
+#define DEEP 0
+#define IN_MEMORY(v) (void)(v)
+INLINE vi dot_deep(vi part, vi x, vi w) { return dot8(part, x, w); }
+INLINE vi widened(vi sum, vi part) { return add(sum, part); }
 #endif
 
 #endif
