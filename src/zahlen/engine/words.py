@@ -13,7 +13,9 @@ from .forms import Data, Home, Slot, assign
 MAGIC = 0x5A50524F47524D31
 ROWS_BYTES = 1 << 19
 """How much of a cache the rows of a tile may take."""
-MOST_ROWS = 128
+MOST_ROWS = 120
+ROWS_AT_ONCE = 12
+"""As many as the kernels of products take at most; a tile of a large batch is a multiple of them."""
 GATES_ROWS = 512
 GATES_BYTES = 1 << 24
 """Words of gates hold so many rows; they are worth more than a cache, up to here."""
@@ -111,6 +113,7 @@ def encode(
     sizes = assign(list(slots))
     bytes_of_row = sizes[Home.SCRATCH] + sizes[Home.TIMED]
     rows = max(1, min(MOST_ROWS, ROWS_BYTES // max(1, bytes_of_row)))
+    rows -= rows % ROWS_AT_ONCE if rows > ROWS_AT_ONCE else 0
     if any(i.op == Op.GATES for i in ordered):
         rows = max(rows, min(GATES_ROWS, GATES_BYTES // max(1, bytes_of_row)))
     operations = sum(i.operations for i in ordered)

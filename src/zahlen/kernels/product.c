@@ -181,11 +181,11 @@ INLINE Ends ends_of(int kind, int nb, const Job *j, int64_t n) {
     return j->quick == NEAR ? PLAIN_CODES : COUNTS_TOGETHER && p->shared.form == LINEAR ? PLAIN_COUNTS : SOME_OTHER;
 }
 
-INLINE void quick(Ends ends, int nb, const Job *j, const vi *sums, uint8_t *out, int64_t to, const uint8_t *init) {
+INLINE void quick(Ends ends, int nb, const Job *j, const Near *near, const vi *sums, uint8_t *out, int64_t to, const uint8_t *init) {
 #pragma GCC unroll 4
     for (int v = 0; v < nb; v++) {
         if (ends == PLAIN_CODES) {
-            store_bytes(out + to + v * LANES, near_value(0, &j->steps, sums[v]), LANES);
+            store_bytes(out + to + v * LANES, near_with(0, near, sums[v]), LANES);
         } else {
             const vi shifted = shift_left(sums[v], (int)j->p->shift);
             store((int32_t *)out + to + v * LANES,
@@ -305,6 +305,7 @@ INLINE void block(int kind, int mr, int nb, int group, const Job *j, Place from,
         )
     }
     const Ends ends = ends_of(kind, nb, j, n);
+    const Near near = near_for(&j->steps, ends == PLAIN_CODES);
     uint8_t *out = j->out + row * j->out_stride + n * (ends == PLAIN_SUMS ? 4 : 1);
     const uint8_t *init = j->init == NULL ? NULL : j->init + row * j->init_stride + n * 4;
     if (group == 1 && ends == PLAIN_SUMS && p->positions == 1) {
@@ -377,7 +378,7 @@ INLINE void block(int kind, int mr, int nb, int group, const Job *j, Place from,
         if (ends == SOME_OTHER) {
             finish(j, nb, most, row, position / group, n);
         } else {
-            quick(ends, nb, j, most, out, p->to[position / group], init);
+            quick(ends, nb, j, &near, most, out, p->to[position / group], init);
         }
     }
 }
@@ -487,6 +488,7 @@ INLINE void line(int kind, int panels, int nb, int apart, const Job *j, Place fr
     line_sums(kind, panels, nb, apart, j, from, n, PANEL * LANES, all);
     const int64_t row = from.row, position = from.position;
     const Ends ends = ends_of(kind, (panels - 1) * PANEL + nb, j, n);
+    const Near near = near_for(&j->steps, ends == PLAIN_CODES);
     uint8_t *out = j->out + row * j->out_stride;
     const uint8_t *init = j->init == NULL ? NULL : j->init + row * j->init_stride;
 #pragma GCC unroll 8
@@ -495,7 +497,7 @@ INLINE void line(int kind, int panels, int nb, int apart, const Job *j, Place fr
         if (ends == SOME_OTHER || ends == PLAIN_COUNTS) {
             finish(j, nb, all[q], row, position, here);
         } else {
-            quick(ends, nb, j, all[q], out, j->p->to[position] + here, init == NULL ? NULL : init + here * 4);
+            quick(ends, nb, j, &near, all[q], out, j->p->to[position] + here, init == NULL ? NULL : init + here * 4);
         }
     }
 }

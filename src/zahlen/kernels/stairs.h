@@ -33,11 +33,30 @@ INLINE Steps steps_for(const Staircase *s) {
 
 #if LANES == 16
 // `narrow`: nothing is to be shifted before.
+typedef struct {
+    vi lo, hi, before, factor, behind, table[2], values;
+} Near;
+
+// What needs it often has it in registers.
+INLINE Near near_for(const Steps *q, int needed) {
+    if (!needed) {
+        return (Near){.lo = fill(0)};
+    }
+    return (Near){.lo = fill(q->lo), .hi = fill(q->hi), .before = fill(q->before), .factor = fill(q->factor),
+                  .behind = fill(q->behind), .table = {load(q->table), load(q->table + LANES)},
+                  .values = load(q->values)};
+}
+
+INLINE vi near_with(int narrow, const Near *q, vi v) {
+    const vi y = subtract(lesser(greater(v, q->lo), q->hi), q->lo);
+    const vi bucket = _mm512_mulhi_epu16(narrow ? y : _mm512_srlv_epi32(y, q->before), q->factor);
+    const vi entry = _mm512_permutex2var_epi32(q->table[0], bucket, q->table[1]);
+    return _mm512_permutexvar_epi32(_mm512_srlv_epi32(add(y, entry), q->behind), q->values);
+}
+
 INLINE vi near_value(int narrow, const Steps *q, vi v) {
-    const vi y = subtract(lesser(greater(v, fill(q->lo)), fill(q->hi)), fill(q->lo));
-    const vi bucket = _mm512_mulhi_epu16(narrow ? y : shift_right(y, q->before), fill(q->factor));
-    const vi entry = _mm512_permutex2var_epi32(load(q->table), bucket, load(q->table + LANES));
-    return _mm512_permutexvar_epi32(shift_right(add(y, entry), q->behind), load(q->values));
+    const Near near = near_for(q, 1);
+    return near_with(narrow, &near, v);
 }
 // Four comparisons.
 INLINE vi searched_value(const Steps *q, vi v) {
@@ -50,6 +69,17 @@ INLINE vi searched_value(const Steps *q, vi v) {
 }
 INLINE vi small_value(const Steps *q, vi v) { return q->small == NEAR ? near_value(0, q, v) : searched_value(q, v); }
 #else
+typedef struct {
+    int none;
+} Near;
+INLINE Near near_for(const Steps *q, int needed) {
+    (void)q;
+    return (Near){needed};
+}
+INLINE vi near_with(int narrow, const Near *q, vi v) {
+    (void)narrow, (void)q;
+    return v;
+}
 INLINE vi near_value(int narrow, const Steps *q, vi v) {
     (void)narrow, (void)q;
     return v;
