@@ -25,7 +25,7 @@ from types import ModuleType
 from typing import Any
 
 HERE = Path(__file__).parent
-NAMES = ("mlp", "cnn", "lstm", "binary")
+NAMES = ("mlp", "cnn", "lstm", "binary", "bits")
 MODULES = ("peers_zahlen", "peers_litert", "peers_onnxruntime", "peers_openvino", "peers_torch")
 ROUNDS = 30
 SECONDS = 7.0

@@ -200,10 +200,11 @@ def _affine(network: nn.Sequential, x: Tensor) -> tuple[Affine, ...]:
     return tuple(layers)
 
 
-def _images(name: str, title: str, model: str, quick: bool, **options: Any) -> Network:
+def _images(name: str, title: str, model: str, quick: bool, *, shades: int = 256, **options: Any) -> Network:
     x, y, test = _samples(quick)
+    x, test = (images // (256 // shades) for images in (x, test))
     torch.manual_seed(0)
-    network: Any = nn.Recipe.fitting(model, x, Levels(0, 255), CLASSES, **options).network()
+    network: Any = nn.Recipe.fitting(model, x, Levels(0, shades - 1), CLASSES, **options).network()
     zahlen.fit(network, x, y, epochs=1, validation=0.0, progress=False)
     spec = network[0]
     zero, unit = spec.offset, float(spec.unit)
@@ -259,6 +260,16 @@ NETWORKS: dict[str, Callable[[bool], Network]] = {
     "lstm": lambda quick: _lstm("lstm", "LSTM 64 -> 128, 16 levels, 16-bit cell, readout 10", quick),
     "binary": lambda quick: _images(
         "binary", "MLP 784-256-256-10, 2 levels, 2 weights", "mlp", quick, hidden=(256, 256), levels=2, weights=2
+    ),
+    "bits": lambda quick: _images(
+        "bits",
+        "MLP 784-256-256-10, 2 levels, 2 weights, inputs of 2 shades",
+        "mlp",
+        quick,
+        shades=2,
+        hidden=(256, 256),
+        levels=2,
+        weights=2,
     ),
 }
 """How to train each network, by its name; shortly if told."""
