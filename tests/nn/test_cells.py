@@ -14,8 +14,10 @@ import torch
 
 from zahlen.kernels import native
 from zahlen.machine import Levels
-from zahlen.nn import cells, stairs
+from zahlen.cells import MOST_LEVELS, stairs
+from zahlen.nn import cells
 from zahlen.nn.cells import GRUCell, LSTMCell, RNNCell
+from zahlen.nn.stairs import reached
 from zahlen.nn.scan import scan
 
 KINDS = {"lstm": LSTMCell, "gru": GRUCell, "rnn": RNNCell}
@@ -113,12 +115,12 @@ def test_gates_and_candidates_are_the_rounded_functions_at_every_integer(levels,
     cell = LSTMCell(levels, levels, 8, unit)
     ends = cell.reach() + 3
     z = range(-ends, ends + 1)
-    assert cell.gate(column(list(z))).tolist() == [gate(v, unit, levels) for v in z]
-    assert cell.candidate(column(list(z))).tolist() == [candidate(v, unit, with_zero(levels), 128) for v in z]
-    assert RNNCell(levels, levels, 8, unit).stairs(column(list(z))).tolist() == [
+    assert reached(cell.gate, column(list(z))).tolist() == [gate(v, unit, levels) for v in z]
+    assert reached(cell.candidate, column(list(z))).tolist() == [candidate(v, unit, with_zero(levels), 128) for v in z]
+    assert reached(RNNCell(levels, levels, 8, unit).stairs, column(list(z))).tolist() == [
         2 * tanh_level(v, unit, levels) - (levels - 1) for v in z
     ]
-    assert [cell.gate.at(v) for v in z] == cell.gate(column(list(z))).tolist()
+    assert [cell.gate.at(v) for v in z] == reached(cell.gate, column(list(z))).tolist()
 
 
 @pytest.mark.parametrize("levels", LEVELS)
@@ -134,7 +136,7 @@ def test_pre_activations_beyond_the_reach_change_nothing(levels):
 def test_products_go_to_the_nearest_level_halves_up(levels):
     output = LSTMCell(levels, levels, 8, 1).output
     products = range(-(2**15), 2**15 + 1)
-    found = output(column(list(products))).tolist()
+    found = reached(output, column(list(products))).tolist()
     levels = with_zero(levels)
     assert found == [2 * ((v * (levels - 1) + 2**15 * levels) // 2**16) - (levels - 1) for v in products]
     some = random.Random(0).sample(products, 300)
@@ -152,14 +154,14 @@ def test_squashed_cells_and_states_at_every_integer(bits):
         assert cell.limit == most
         assert cell.state_unit == 2 ** (bits - (2 if bits <= 7 else 3 if bits <= 12 else 4))
         states = [*range(-most, most, step), most]
-        assert cell.squash(column(states)).tolist() == [candidate(c, cell.state_unit, 15, 128) for c in states]
+        assert reached(cell.squash, column(states)).tolist() == [candidate(c, cell.state_unit, 15, 128) for c in states]
         state = GRUCell(levels, 16, bits, 1)
-        assert state.output(column(states)).tolist() == [hidden(c, most, levels) for c in states]
+        assert reached(state.output, column(states)).tolist() == [hidden(c, most, levels) for c in states]
         assert state.candidate.values.tolist() == [away_from_zero(most * (Fraction(2 * k, 15) - 1)) for k in range(16)]
 
 
 def test_no_two_levels_of_a_gate_have_one_value():
-    for levels in range(2, cells.MOST_LEVELS + 1):
+    for levels in range(2, MOST_LEVELS + 1):
         assert len(set(stairs.gate_stairs(levels, 1).values)) == levels
         signed = stairs.worth(Levels.odd(levels), 128)
         assert (signed == -signed[::-1]).all()

@@ -13,22 +13,23 @@ typedef struct {
     const char *name;
     const Recurrent *recurrent;
     const Engine *engine;
+    const Train *train;
 } Variant;
 
 // the fastest last
 static const Variant variants[] = {
-    {"portable", &recurrent_portable, &engine_portable},
+    {"portable", &recurrent_portable, &engine_portable, &train_portable},
 #ifdef ZAHLEN_X86
-    {"avx2", &recurrent_avx2, &engine_avx2},
+    {"avx2", &recurrent_avx2, &engine_avx2, &train_avx2},
 #ifdef ZAHLEN_AVXVNNI
-    {"avxvnni", &recurrent_avx2, &engine_avxvnni},
+    {"avxvnni", &recurrent_avx2, &engine_avxvnni, &train_avxvnni},
 #endif
-    {"avx512", &recurrent_avx512, &engine_avx2},  // without products of bytes wider vectors gain little
-    {"vnni", &recurrent_avx512, &engine_vnni},
-    {"icelake", &recurrent_avx512, &engine_icelake},
+    {"avx512", &recurrent_avx512, &engine_avx2, &train_avx2},  // without products of bytes wider vectors gain little
+    {"vnni", &recurrent_avx512, &engine_vnni, &train_vnni},
+    {"icelake", &recurrent_avx512, &engine_icelake, &train_vnni},
 #endif
 #ifdef ZAHLEN_AARCH64
-    {"neon", &recurrent_portable, &engine_neon},
+    {"neon", &recurrent_portable, &engine_neon, &train_neon},
 #endif
 };
 
@@ -86,6 +87,15 @@ const Engine *variant_engine(const char *name) {
     for (size_t v = 0; v < sizeof variants / sizeof *variants; v++) {
         if (strcmp(variants[v].name, name) == 0 && runs_here(name)) {
             return variants[v].engine;
+        }
+    }
+    return NULL;
+}
+
+const Train *variant_train(const char *name) {
+    for (size_t v = 0; v < sizeof variants / sizeof *variants; v++) {
+        if (strcmp(variants[v].name, name) == 0 && runs_here(name)) {
+            return variants[v].train;
         }
     }
     return NULL;

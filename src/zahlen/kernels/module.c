@@ -11,33 +11,20 @@ static const Recurrent *recurrent;  // of the variant in use
 // ---------------------------------------------------------------------------------------------------------------------
 // Plans: what a cell is made of, read from one array of int32 and checked once.
 
-enum { LSTM, GRU, RNN, KINDS };
 static const char *const names[KINDS] = {"lstm", "gru", "rnn"};
 
-typedef struct {
-    int kind;
-    Lstm lstm;
-    Gru gru;
-    Stairs rnn;
-    int32_t numbers[];
-} Plan;
-
-typedef struct {
-    const int32_t *at, *end;
-} Reader;
-
-static int take(Reader *r, int64_t count, const int32_t **to) {
-    if (count < 0 || r->end - r->at < count) {
+static int take(const int32_t **at, const int32_t *end, int64_t count, const int32_t **to) {
+    if (count < 0 || end - *at < count) {
         return 0;
     }
-    *to = r->at;
-    r->at += count;
+    *to = *at;
+    *at += count;
     return 1;
 }
 
-static int take_stairs(Reader *r, Stairs *s) {
+int stairs_read(Stairs *s, const int32_t **at, const int32_t *end) {
     const int32_t *head;
-    if (!take(r, 5, &head)) {
+    if (!take(at, end, 5, &head)) {
         return 0;
     }
     s->lo = head[0], s->hi = head[1], s->shift = head[2], s->levels = head[3], s->buckets = head[4];
@@ -47,7 +34,8 @@ static int take_stairs(Reader *r, Stairs *s) {
     if ((int64_t)s->hi - s->lo > INT32_MAX || ((s->hi - s->lo) >> s->shift) >= s->buckets) {
         return 0;
     }
-    if (!take(r, s->buckets, &s->base) || !take(r, s->levels, &s->thresholds) || !take(r, s->levels, &s->values)) {
+    if (!take(at, end, s->buckets, &s->base) || !take(at, end, s->levels, &s->thresholds) ||
+        !take(at, end, s->levels, &s->values)) {
         return 0;
     }
     for (int32_t b = 0; b < s->buckets; b++) {
@@ -59,13 +47,13 @@ static int take_stairs(Reader *r, Stairs *s) {
 }
 
 static int read_plan(Plan *plan, int64_t count) {
-    Reader r = {plan->numbers, plan->numbers + count};
+    const int32_t *at = plan->numbers, *end = at + count;
     const int32_t *numbers;
     switch (plan->kind) {
     case LSTM: {
         Lstm *p = &plan->lstm;
-        if (!take_stairs(&r, &p->gate) || !take_stairs(&r, &p->candidate) || !take_stairs(&r, &p->squash) ||
-            !take_stairs(&r, &p->output) || !take(&r, 5, &numbers)) {
+        if (!stairs_read(&p->gate, &at, end) || !stairs_read(&p->candidate, &at, end) || !stairs_read(&p->squash, &at, end) ||
+            !stairs_read(&p->output, &at, end) || !take(&at, end, 5, &numbers)) {
             return 0;
         }
         p->old_factor = numbers[0], p->new_factor = numbers[1], p->half = numbers[2];
@@ -77,17 +65,30 @@ static int read_plan(Plan *plan, int64_t count) {
     }
     case GRU: {
         Gru *p = &plan->gru;
-        if (!take_stairs(&r, &p->gate) || !take_stairs(&r, &p->candidate) || !take_stairs(&r, &p->output)) {
+        if (!stairs_read(&p->gate, &at, end) || !stairs_read(&p->candidate, &at, end) || !stairs_read(&p->output, &at, end)) {
             return 0;
         }
         break;
     }
     default:
-        if (!take_stairs(&r, &plan->rnn)) {
+        if (!stairs_read(&plan->rnn, &at, end)) {
             return 0;
         }
     }
-    return r.at == r.end;
+    return at == end;
+}
+
+const Plan *plan_of(PyObject *capsule, int kind) {
+    if (capsule == NULL) {
+        PyErr_SetString(PyExc_TypeError, "the plan of a cell is due");
+        return NULL;
+    }
+    const Plan *plan = PyCapsule_GetPointer(capsule, "zahlen.plan");
+    if (plan != NULL && plan->kind != kind) {
+        PyErr_SetString(PyExc_ValueError, "the plan is of another cell");
+        return NULL;
+    }
+    return plan;
 }
 
 static void free_plan(PyObject *capsule) {
@@ -269,6 +270,7 @@ static PyObject *choose(PyObject *self, PyObject *args) {
     }
     recurrent = found;
     engine_choose(name);
+    train_choose(name);
     Py_RETURN_NONE;
 }
 
@@ -302,6 +304,12 @@ PyMODINIT_FUNC PyInit__native(void) {
     for (int k = 0; variant_name(k) != NULL; k++) {
         recurrent = variant_recurrent(variant_name(k));
         engine_choose(variant_name(k));
+        train_choose(variant_name(k));
     }
-    return PyModule_Create(&module);
+    PyObject *made = PyModule_Create(&module), *train = train_module();
+    if (made == NULL || train == NULL || PyModule_AddObjectRef(made, "train", train) != 0) {
+        Py_CLEAR(made);
+    }
+    Py_XDECREF(train);
+    return made;
 }

@@ -3,6 +3,7 @@
 // Forward passes compute integers (carried in floats that hold them exactly). Backward passes compute in single
 // precision, one rounding per operation in the order that zahlen.nn.cells states: both return its bits.
 
+#include "levels.h"
 #include "recurrent.h"
 
 // Compiled once for each kind of processor; dispatch.c chooses when the module is loaded.
@@ -10,28 +11,9 @@
 #define EXPANDED(name, variant) JOINED(name, variant)
 #define IN_VARIANT(name) EXPANDED(name, VARIANT)
 
-#if defined(__GNUC__)
-#define INLINE static inline __attribute__((always_inline))
-#else
-#define INLINE static inline
-#endif
-
 // Threads are worth their start from some thousand elements on.
 #define ROWS _Pragma("omp parallel for schedule(static) if (rows * n >= 4096)")
-#define LANES _Pragma("GCC ivdep")
-
-// ---------------------------------------------------------------------------------------------------------------------
-// A staircase: buckets of 2^shift integers, each with at most one threshold inside, so one comparison finds the level.
-
-INLINE int32_t level(const Stairs *s, int32_t z) {
-    z = z < s->lo ? s->lo : z > s->hi ? s->hi : z;
-    const int32_t k = s->base[(z - s->lo) >> s->shift];
-    return k + (z >= s->thresholds[k]);
-}
-
-INLINE int32_t value(const Stairs *s, int32_t z) {
-    return s->values[level(s, z)];
-}
+#define IVDEP _Pragma("GCC ivdep")
 
 INLINE float bounded(float x, float least, float most) {
     return x < least ? least : x > most ? most : x;
@@ -48,7 +30,7 @@ static void lstm_forward_row(const Lstm *p, const float *z, const float *c, floa
                                       int16_t *kept, int64_t n) {
     const Stairs gate = p->gate, candidate = p->candidate, squash = p->squash, output = p->output;
     const int32_t limit = p->limit;
-    LANES
+    IVDEP
     for (int64_t j = 0; j < n; j++) {
         const int32_t i = value(&gate, (int32_t)z[j]);
         const int32_t f = value(&gate, (int32_t)z[n + j]);
@@ -78,7 +60,7 @@ static void lstm_forward(const Lstm *p, int64_t rows, int64_t n, const float *z,
 static void lstm_backward_row(const Lstm *p, const Slopes *q, const float *dh, const float *c,
                                        const int16_t *kept, float *dc, float *dz, int64_t n) {
     const int32_t limit = p->limit;
-    LANES
+    IVDEP
     for (int64_t j = 0; j < n; j++) {
         const int32_t vi = kept[j], vf = kept[n + j], vg = kept[2 * n + j];
         const int32_t next = lstm_cell(p, vi, vf, vg, (int32_t)c[j]);
@@ -134,7 +116,7 @@ static void gru_forward(const Gru *p, int64_t rows, int64_t n, const float *x, c
 
 static void gru_backward_row(const Slopes *q, const float *dh, const float *y, const float *c,
                                       const int16_t *kept, float *dc, float *dx, float *dy, int64_t n) {
-    LANES
+    IVDEP
     for (int64_t j = 0; j < n; j++) {
         const float r = (float)kept[j] / 256, u = (float)kept[n + j] / 256, g = (float)kept[2 * n + j] * q->grain;
         const float sg = bounded(g, -q->candidate, q->candidate);
@@ -166,7 +148,7 @@ static void gru_backward(const Slopes *q, int64_t rows, int64_t n, const float *
 
 static void rnn_forward_row(const Stairs *stairs, const float *z, float *h_next, int64_t n) {
     const Stairs s = *stairs;
-    LANES
+    IVDEP
     for (int64_t j = 0; j < n; j++) {
         h_next[j] = (float)value(&s, (int32_t)z[j]);
     }
@@ -180,7 +162,7 @@ static void rnn_forward(const Stairs *stairs, int64_t rows, int64_t n, const flo
 }
 
 static void rnn_backward_row(const Slopes *q, const float *dh, const float *h_next, float *dz, int64_t n) {
-    LANES
+    IVDEP
     for (int64_t j = 0; j < n; j++) {
         const float t = bounded(h_next[j] * q->grain, -q->squash, q->squash);
         dz[j] = dh[j] * q->gain * (1 - t * t) * q->fall;

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..cells import MOST_LEVELS
 from ..machine import Builder, IntArray, LayerError, Levels, Wire
-from .cells import MOST_LEVELS, RNNCell
+from .cells import RNNCell
 from .exact import exact_products
 from .recurrent import LARGEST_INPUT, FloatStateful, Stateful, checked_state, coarse, rise
 from .scan import scan

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from ..grids import readout_scale, weight_grid
 from ..machine import AlphabetError, InputError, LayerError, Levels
 from .activations import Activation, HardTanhD, Heaviside, ReLUD, SigmoidD, TanhD
 from .containers import Sequential
 from .linear import Conv2d, Linear
 from .shape import Flatten, Input, MaxPool2d, Reshape, Standardise
 from .spec import Layer
-from .weights import default_scale, weight_grid
 
 ACTIVATIONS: dict[str, Callable[[int], Activation]] = {
     "tanh": TanhD,
@@ -177,8 +177,5 @@ def activation(name: str, levels: int) -> Activation:
 
 
 def readout(features: int, classes: int, weights: int) -> Linear:
-    """The last layer, whose weights grow larger than those before a saturating activation."""
-    grid = weight_grid(weights)
-    reach = 4 if grid.size >= 128 else 2 if grid.size >= 15 else 1
-    alive = math.isqrt(features) // 2 + 1  # the least scale at which not all initial weights round to zero
-    return Linear(features, classes, weights=weights, scale=max(alive, default_scale(grid, features) // reach))
+    """The last layer; see `readout_scale`."""
+    return Linear(features, classes, weights=weights, scale=readout_scale(weight_grid(weights), features))

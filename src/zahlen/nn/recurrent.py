@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..cells import MOST_LEVELS
 from ..machine import Builder, InputError, LayerError, Levels, Wire
-from .cells import MOST_LEVELS, Cell, GRUCell, LSTMCell, RNNCell
+from .cells import Cell, GRUCell, LSTMCell, RNNCell
 from .exact import exact_products
 from .scan import scan
 from .spec import FLOAT32_LIMIT, Layer, Spec, carrier, whole
+from .stairs import reached
 from .weights import default_scale, integers, on_grid, warn_if_dead, weight_grid
 
 State = dict[str, Tensor]
@@ -253,7 +255,7 @@ class Recurrent(Stateful):
                 state[key] = self.entering[name].to(like.device, torch.float32)
         if "h" not in state:
             c = state["c"]
-            state["h"] = self.cell.output(c.detach())  # type: ignore[attr-defined]
+            state["h"] = reached(self.cell.output, c.detach())  # type: ignore[attr-defined]
             if c.requires_grad:  # the float cell has one state, so what the levels get goes to it, as inside `scan`
                 steps = c * (self.cell_type.hidden(self.levels).hi / self.cell.limit)
                 state["h"] = state["h"] + (steps - steps.detach())

@@ -1,0 +1,196 @@
+"""Putting layers together: `Sequential` and the residual `Add`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from ..machine import Builder, IntArray, LayerError, Machine, Wire
+from .affine import Affine
+from .chance import Chance
+from .layer import Layer, Parameter, Spec
+from .shape import Input
+
+
+class Sequential(Layer):
+    """Layers one behind the other. One that begins with `Input` is a whole network.
+
+    Parameters
+    ----------
+    *layers : Layer
+    seed : int
+        Of the initial weights.
+    bits : int
+        A gradient of 1.0 is 2^bits; gradients are clamped to 16 bits.
+
+    Examples
+    --------
+    >>> from zahlen import Levels, integer
+    >>> model = integer.Sequential(
+    ...     integer.Input((64,), Levels(0, 16), offset=5, unit=6),
+    ...     integer.Linear(64, 32), integer.TanhD(16),
+    ...     integer.Linear(32, 10),
+    ... )
+    >>> x = np.random.default_rng(0).integers(0, 17, (100, 64))
+    >>> bool((model(x) == model.machine().run(x)).all())
+    True
+    """
+
+    def __init__(self, *layers: Layer, seed: int = 0, bits: int = 14) -> None:
+        for k, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise LayerError(f"Sequential: {k} is a {type(layer).__name__}, which is no layer of zahlen.integer")
+        if not layers:
+            raise LayerError("Sequential: at least one layer is due")
+        if not 1 <= bits <= 14:
+            raise LayerError(f"Sequential: bits of gradients are 1 to 14, got {bits}")
+        self.children, self.seed, self.bits = layers, seed, bits
+        if isinstance(layers[0], Input):
+            self._output = self._chain(layers[0].begin(), layers[1:])
+            self.start(Chance(seed))
+            first = next((layer for layer in self.layers() if isinstance(layer, Affine)), None)
+            if first is not None and first is next((c for c in layers if any(True for _ in c.parameters())), None):
+                first.first = True
+
+    def describe(self) -> str:
+        return ", ".join(map(repr, self.children))
+
+    def bind(self, spec: Spec) -> Spec:
+        self.spec = spec
+        self._output = self._chain(spec, self.children)
+        return self._output
+
+    def _chain(self, spec: Spec, layers: tuple[Layer, ...]) -> Spec:
+        for layer in layers:
+            spec = layer.bind(spec)
+        return spec
+
+    def start(self, chance: Chance) -> None:
+        for layer in self.children:
+            layer.start(chance)
+
+    def layers(self) -> Iterator[Layer]:
+        yield self
+        for layer in self.children:
+            yield from layer.layers()
+
+    def parameters(self) -> Iterator[Parameter]:
+        for layer in self.children:
+            yield from layer.parameters()
+
+    def announce(self, bits: int, most: int) -> None:
+        for layer in self.children:
+            layer.announce(bits, most)
+
+    @property
+    def output(self) -> Spec:
+        """What comes out: shape, alphabet, unit."""
+        return self._output
+
+    @property
+    def unit(self) -> Fraction:
+        """How many integer steps of the output are worth 1.0."""
+        return self._output.unit
+
+    @property
+    def input(self) -> Input:
+        """The first layer of a whole network."""
+        if not isinstance(self.children[0], Input):
+            raise LayerError("Sequential: only a network that begins with integer.Input is whole; put one in front")
+        return self.children[0]
+
+    def __call__(self, x: Any) -> IntArray:
+        """Integers (batch, *shape), checked, to the network's output."""
+        return self.forward(self.input.checked(x))
+
+    def forward(self, x: IntArray) -> IntArray:
+        for layer in self.children:
+            x = layer.forward(x)
+        return x
+
+    def backward(self, d: IntArray) -> IntArray:
+        for layer in reversed(self.children):
+            if isinstance(layer, Input):
+                break
+            d = layer.backward(d)
+            if isinstance(layer, Affine) and layer.first:
+                break
+        return d
+
+    def emit(self, builder: Builder, x: Wire) -> Wire:
+        for layer in self.children:
+            x = layer.emit(builder, x)
+        return x
+
+    def machine(self, *, classify: bool = False, notes: Mapping[str, Any] | None = None) -> Machine:
+        """The network as a `Machine`; with `classify` its output is the class, the lowest among equals."""
+        builder = Builder()
+        x = self.emit(builder, builder.input("x", self.input.shape, self.input.alphabet))
+        return builder.build(builder.argmax(x, name="label") if classify else x, notes=notes or {})
+
+
+class Add(Layer):
+    """A residual connection: what comes in, added to what a body makes of it; see `zahlen.nn.Add`.
+
+    The one with the smaller unit is multiplied up, which must be by an integer.
+    """
+
+    def __init__(self, body: Layer) -> None:
+        self.body = body
+
+    def describe(self) -> str:
+        return repr(self.body)
+
+    def bind(self, spec: Spec) -> Spec:
+        from ..machine import Levels
+
+        self.spec = spec
+        out = self.body.bind(spec)
+        unit = max(out.unit, spec.unit)
+        ratios = (unit / out.unit, unit / spec.unit)
+        if out.shape != spec.shape or any(ratio.denominator != 1 for ratio in ratios):
+            raise self.fail(
+                f"adds shapes {out.shape} and {spec.shape} on units {out.unit} and {spec.unit}: equal shapes are due, "
+                "and one unit a multiple of the other; end the body with the same activation"
+            )
+        self.factors = tuple(int(ratio) for ratio in ratios)
+        ends = [
+            sum(end * factor for end, factor in zip(pair, self.factors))
+            for pair in ((out.alphabet.lo, spec.alphabet.lo), (out.alphabet.hi, spec.alphabet.hi))
+        ]
+        return Spec(spec.shape, Levels(*ends), unit)
+
+    def start(self, chance: Chance) -> None:
+        self.body.start(chance)
+
+    def layers(self) -> Iterator[Layer]:
+        yield self
+        yield from self.body.layers()
+
+    def parameters(self) -> Iterator[Parameter]:
+        yield from self.body.parameters()
+
+    def announce(self, bits: int, most: int) -> None:
+        self.body.announce(bits, most)
+
+    def forward(self, x: IntArray) -> IntArray:
+        wide = self.body.forward(x).astype(np.int32) * self.factors[0] + x.astype(np.int32) * self.factors[1]
+        return wide
+
+    def backward(self, d: IntArray) -> IntArray:
+        from .arithmetic import clamped
+
+        both, clamps = clamped(self.body.backward(d).astype(np.int32) + d)
+        self.clamps += clamps
+        return np.asarray(both, dtype=np.int16)
+
+    def emit(self, builder: Builder, x: Wire) -> Wire:
+        wires = [self.body.emit(builder, x), x]
+        scaled = [
+            builder.mul(wire, builder.constant(np.full(wire.shape, factor))) if factor > 1 else wire
+            for wire, factor in zip(wires, self.factors)
+        ]
+        return builder.add(*scaled)

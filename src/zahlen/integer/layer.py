@@ -1,0 +1,164 @@
+"""What all layers are: an integer function, its way back, and the operations that it is in a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..machine import Builder, InputError, IntArray, LayerError, Levels, Wire
+from .arithmetic import INT32, SHORT
+from .chance import Chance
+
+FRACTION = 16
+"""Bits of a latent weight behind the weight's own."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What flows between two layers: integers `unit` of which are worth 1.0, as the gradients see it.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of one sample. Arrays of images (channels, height, width) hold their channels last.
+    alphabet : Levels
+        What the integers may be.
+    unit : Fraction
+    """
+
+    shape: tuple[int, ...]
+    alphabet: Levels
+    unit: Fraction
+
+    @property
+    def size(self) -> int:
+        """Elements of one sample."""
+        return prod(self.shape)
+
+    @property
+    def bound(self) -> int:
+        """Greatest absolute value."""
+        return max(abs(self.alphabet.lo), abs(self.alphabet.hi))
+
+    def but(self, **changes: Any) -> Spec:
+        """The same with some attributes changed."""
+        return replace(self, **changes)
+
+
+@dataclass(eq=False)
+class Parameter:
+    """Weights on a grid, with latent weights behind them that steps are taken on.
+
+    A weight is the element of the grid nearest to ``latent / 2^fraction``; halves go up.
+
+    Attributes
+    ----------
+    grid : Levels
+    scale : Fraction
+        Integer steps of a weight per 1.0.
+    latent : int32 array
+    weight : int16 array, or int32 where the grid is wider
+    gradient : int32 or int64 array
+        Summed over a batch; whichever is proven to hold it.
+    unit : Fraction
+        Integer steps of the gradient per 1.0.
+    momentum : int32 array
+    """
+
+    grid: Levels
+    scale: Fraction
+    latent: IntArray
+    fraction: int = FRACTION
+    gradient: IntArray = field(init=False)
+    unit: Fraction = field(init=False, default=Fraction(1))
+    bound: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self.momentum = np.zeros(self.latent.shape, dtype=np.int32)
+        self.wide = max(abs(self.grid.lo), abs(self.grid.hi)) > SHORT
+        self.weight = np.empty(self.latent.shape, dtype=np.int32 if self.wide else np.int16)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Weights from latent weights."""
+        grain, grid = self.grid.step << self.fraction, self.grid
+        steps = (self.latent.astype(np.int64) - (grid.lo << self.fraction) + grain // 2) // grain
+        self.weight[...] = np.clip(grid.lo + grid.step * steps, grid.lo, grid.hi)
+
+    def receives(self, unit: Fraction, bound: int, most: int) -> None:
+        """Take note of what gradients are: steps per 1.0, greatest of one sample, and how many samples are summed."""
+        self.unit, self.bound = unit, bound * most
+        self.gradient = np.zeros(self.latent.shape, dtype=np.int32 if self.bound <= INT32 else np.int64)
+
+
+class Layer:
+    """An integer function (batch, *shape) -> (batch, *shape), and the way back of gradients through it.
+
+    A layer learns from `bind` what it will receive. `backward` takes the gradient by its last output's real values, in
+    units of 2^-bits, and returns that by its input's; both are int16. Values that had to be clamped on the way are
+    counted in `clamps`.
+    """
+
+    spec: Spec | None = None
+    bits: int = 0  # of gradients; the network says it
+    clamps: int = 0
+
+    def bind(self, spec: Spec) -> Spec:
+        """Take note of what comes in; return what goes out."""
+        raise NotImplementedError
+
+    def start(self, chance: Chance) -> None:
+        """Draw initial weights."""
+
+    def forward(self, x: IntArray) -> IntArray:
+        """int16 (batch, *shape) of what was announced to `bind`; int32 behind affine layers."""
+        raise NotImplementedError
+
+    def backward(self, d: IntArray) -> IntArray:
+        """int16 gradients of the last output to those of the last input; parameters' gradients are added up."""
+        raise NotImplementedError
+
+    def emit(self, builder: Builder, x: Wire) -> Wire:
+        """Add the layer's operations to a machine."""
+        raise NotImplementedError
+
+    def parameters(self) -> Iterator[Parameter]:
+        """All parameters, in a fixed order."""
+        return iter(())
+
+    def announce(self, bits: int, most: int) -> None:
+        """Gradients have this unit, and those of so many samples are summed."""
+        self.bits = bits
+
+    def layers(self) -> Iterator[Layer]:
+        """This layer, and those inside."""
+        yield self
+
+    def receives(self) -> Spec:
+        """What comes in; raises `LayerError` before `bind`."""
+        if self.spec is None:
+            raise LayerError(f"{type(self).__name__} does not know its input yet; put it into an integer.Sequential")
+        return self.spec
+
+    def fail(self, reason: str) -> LayerError:
+        """A `LayerError` that names the layer."""
+        return LayerError(f"{self!r}: {reason}")
+
+    def describe(self) -> str:
+        """The layer's settings."""
+        return ""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.describe()})"
+
+
+def whole(value: object, what: str, least: int = 1) -> int:
+    """An integer of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise InputError(f"{what} is an integer of at least {least}, got {value!r}")
+    return int(value)

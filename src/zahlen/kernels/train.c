@@ -1,0 +1,529 @@
+// Training in integers: products of 16-bit factors, staircases and their slopes, losses and updates.
+
+#include "train.h"
+
+#include <stdlib.h>
+
+#include "levels.h"
+#include "vector.h"
+
+#if defined(__AVX512F__)
+#define ROWS 12  // of a tile; its sums are in registers
+#elif defined(__AVX2__)
+#define ROWS 6
+#elif defined(ZAHLEN_NEON)
+#define ROWS 8
+#else
+#define ROWS 4
+#endif
+#define WIDTH (PANEL * LANES)
+#define CHUNK 4096  // elements that are worth a thread's while
+
+INLINE int64_t scaled(int64_t x, Scale s) { return (x * s.factor + ((1LL << s.shift) >> 1)) >> s.shift; }
+
+INLINE int32_t clamped(int64_t x, int32_t limit, int64_t *count) {
+    const int32_t y = x > limit ? limit : x < -limit ? -limit : (int32_t)x;
+    *count += y != x;
+    return y;
+}
+
+// As they stand side by side in memory.
+INLINE int32_t pair_of(int16_t low, int16_t high) {
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return (int32_t)((uint32_t)(uint16_t)high | (uint32_t)(uint16_t)low << 16);
+#else
+    return (int32_t)((uint32_t)(uint16_t)low | (uint32_t)(uint16_t)high << 16);
+#endif
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Factors on the right.
+
+static int64_t packed_size(int64_t pairs, int64_t columns) {
+    return (columns + WIDTH - 1) / WIDTH * pairs * WIDTH;
+}
+
+// (count, columns) of which row k begins at rows[k] and column j stands columns[j] behind that: pairs are of rows.
+static void pack_rows(const int16_t *b, const int32_t *rows, const int32_t *columns, int64_t count, Packed *out) {
+    const int64_t panels = (out->columns + WIDTH - 1) / WIDTH;
+    static const int16_t nothing;
+#pragma omp parallel for schedule(static) if (count * out->columns >= 16 * CHUNK)
+    for (int64_t p = 0; p < panels; p++) {
+        const int64_t first = p * WIDTH, width = out->columns - first < WIDTH ? out->columns - first : WIDTH;
+        int32_t *to = out->at + first * out->pairs;
+        const int side_by_side = width == WIDTH && columns[first + WIDTH - 1] - columns[first] == WIDTH - 1;
+        for (int64_t k = 0; k < count; k += 2, to += WIDTH) {
+            const int16_t *low = b + rows[k], *high = k + 1 < count ? b + rows[k + 1] : NULL;
+            if (side_by_side && high != NULL) {
+                low += columns[first], high += columns[first];
+                for (int j = 0; j < WIDTH; j++) {
+                    to[j] = pair_of(low[j], high[j]);
+                }
+                continue;
+            }
+            memset(to, 0, WIDTH * 4);
+            for (int64_t j = 0; j < width; j++) {
+                const int32_t at = columns[first + j];
+                to[j] = pair_of(low[at], high != NULL ? high[at] : nothing);
+            }
+        }
+    }
+}
+
+// The transpose: column j begins at b + j * stride, and its elements stand side by side.
+static void pack_columns(const int16_t *b, int64_t stride, int64_t count, Packed *out) {
+    const int64_t panels = (out->columns + WIDTH - 1) / WIDTH;
+#pragma omp parallel for schedule(static) if (count * out->columns >= 16 * CHUNK)
+    for (int64_t p = 0; p < panels; p++) {
+        const int64_t first = p * WIDTH, width = out->columns - first < WIDTH ? out->columns - first : WIDTH;
+        int32_t *to = out->at + first * out->pairs;
+        for (int64_t j = 0; j < WIDTH; j++) {
+            if (j >= width) {
+                for (int64_t k = 0; k < out->pairs; k++) {
+                    to[k * WIDTH + j] = 0;
+                }
+                continue;
+            }
+            const int16_t *from = b + (first + j) * stride;
+            for (int64_t k = 0; k < count / 2; k++) {
+                memcpy(to + k * WIDTH + j, from + 2 * k, 4);
+            }
+            if (count % 2) {
+                to[count / 2 * WIDTH + j] = pair_of(from[count - 1], 0);
+            }
+        }
+    }
+}
+
+// Two rows each of (count, width) become one row of pairs: factors on the left whose sums go over rows.
+static void interleave(const int16_t *a, const int32_t *rows, int64_t count, int64_t width, int32_t *out) {
+#pragma omp parallel for schedule(static) if (count * width >= 16 * CHUNK)
+    for (int64_t k = 0; k < count; k += 2) {
+        const int16_t *low = a + rows[k];
+        int32_t *to = out + k / 2 * width;
+        if (k + 1 < count) {
+            const int16_t *high = a + rows[k + 1];
+            for (int64_t j = 0; j < width; j++) {
+                to[j] = pair_of(low[j], high[j]);
+            }
+        } else {
+            for (int64_t j = 0; j < width; j++) {
+                to[j] = pair_of(low[j], 0);
+            }
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Products: tiles of ROWS x WIDTH sums.
+
+INLINE vi pair_at(const int16_t *p) {
+    int32_t both;
+    memcpy(&both, p, 4);
+    return fill(both);
+}
+
+INLINE void tile(const int16_t *const row[ROWS], const int32_t *steps, int64_t pairs, const int32_t *b,
+                 int32_t sums[ROWS][WIDTH]) {
+    vi sum[ROWS][PANEL];
+    for (int r = 0; r < ROWS; r++) {
+        for (int c = 0; c < PANEL; c++) {
+            sum[r][c] = fill(0);
+        }
+    }
+    for (int64_t k = 0; k < pairs; k++, b += WIDTH) {
+        const vi b0 = load(b), b1 = load(b + LANES);
+        const int32_t at = steps[k];
+#pragma GCC unroll 12
+        for (int r = 0; r < ROWS; r++) {
+            const vi x = pair_at(row[r] + at);
+            sum[r][0] = dot16(sum[r][0], x, b0);
+            sum[r][1] = dot16(sum[r][1], x, b1);
+        }
+    }
+    for (int r = 0; r < ROWS; r++) {
+        store(sums[r], sum[r][0]);
+        store(sums[r] + LANES, sum[r][1]);
+    }
+}
+
+static int64_t put(const Sums *out, int64_t row, int64_t columns, int64_t first, const int32_t sums[ROWS][WIDTH],
+                   int64_t rows, int64_t width) {
+    int64_t count = 0;
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t at = (row + r) * columns + first;
+        const int32_t *from = sums[r];
+        switch (out->kind) {
+        case PUT32: memcpy((int32_t *)out->at + at, from, (size_t)width * 4); break;
+        case ADD32:
+            for (int64_t j = 0; j < width; j++) {
+                ((int32_t *)out->at)[at + j] += from[j];
+            }
+            break;
+        case ADD64:
+            for (int64_t j = 0; j < width; j++) {
+                ((int64_t *)out->at)[at + j] += from[j];
+            }
+            break;
+        default:
+            for (int64_t j = 0; j < width; j++) {
+                ((int16_t *)out->at)[at + j] = (int16_t)clamped(scaled(from[j], out->scale), 32767, &count);
+            }
+        }
+    }
+    return count;
+}
+
+static int64_t product(const Rows *a, const Packed *b, const Sums *out) {
+    const int64_t panels = (b->columns + WIDTH - 1) / WIDTH, blocks = (a->count + ROWS - 1) / ROWS;
+    const int64_t depth = out->kind == ADD64 && out->depth < b->pairs ? out->depth : b->pairs;
+    int64_t count = 0;
+#pragma omp parallel for schedule(static) collapse(2) reduction(+ : count) if (a->count * b->columns * b->pairs >= 1 << 19)
+    for (int64_t p = 0; p < panels; p++) {
+        for (int64_t block = 0; block < blocks; block++) {
+            const int64_t first = block * ROWS, rows = a->count - first < ROWS ? a->count - first : ROWS;
+            const int64_t column = p * WIDTH, width = b->columns - column < WIDTH ? b->columns - column : WIDTH;
+            const int16_t *row[ROWS];
+            for (int64_t r = 0; r < ROWS; r++) {
+                row[r] = a->at + a->rows[first + (r < rows ? r : rows - 1)];
+            }
+            int32_t sums[ROWS][WIDTH];
+            for (int64_t k = 0; k < b->pairs; k += depth) {
+                const int64_t pairs = b->pairs - k < depth ? b->pairs - k : depth;
+                tile(row, a->steps + k, pairs, b->at + column * b->pairs + k * WIDTH, sums);
+                count += put(out, first, b->columns, column, (const int32_t(*)[WIDTH])sums, rows, width);
+            }
+        }
+    }
+    return count;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Activations.
+
+static void stairs(const Stairs *s, const int32_t *z, int64_t count, int16_t *out) {
+    const Stairs own = *s;
+#pragma omp parallel for schedule(static) if (count >= 4 * CHUNK)
+    for (int64_t k = 0; k < count; k++) {
+        out[k] = (int16_t)value(&own, z[k]);
+    }
+}
+
+static void slopes(const Slope *s, const int16_t *d, const int32_t *z, int64_t count, int16_t *out) {
+    const int32_t lo = (int32_t)s->lo, shift = (int32_t)s->shift, hi = (int32_t)(s->lo + (s->buckets << s->shift) - 1);
+    const int16_t *table = s->table;
+#pragma omp parallel for schedule(static) if (count >= 4 * CHUNK)
+    for (int64_t k = 0; k < count; k++) {
+        const int32_t x = z[k] < lo ? lo : z[k] > hi ? hi : z[k];
+        out[k] = (int16_t)((d[k] * table[(x - lo) >> shift] + 2048) >> 12);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The cross-entropy of a softmax. result: the loss in 2^-16 bits, and how many labels were named right.
+
+static int64_t log2_of(const int32_t *logs, int64_t x) {  // x is positive; in 2^-16
+    int64_t whole = 0;
+    for (int64_t y = x; y > 1; y >>= 1) {
+        whole++;
+    }
+    const int64_t place = whole >= 10 ? x >> (whole - 10) : x << (10 - whole);
+    return (whole << 16) + logs[place - 1024];
+}
+
+static void softmax(const Softmax *s, const int32_t *logits, const int32_t *labels, int64_t rows, int64_t classes,
+                    int16_t *delta, int64_t *result) {
+    int64_t loss = 0, right = 0;
+#pragma omp parallel for schedule(static) reduction(+ : loss, right) if (rows * classes >= CHUNK)
+    for (int64_t r = 0; r < rows; r++) {
+        const int32_t *z = logits + r * classes;
+        int16_t *d = delta + r * classes;
+        int64_t best = 0, sum = 0;
+        for (int64_t j = 1; j < classes; j++) {
+            best = z[j] > z[best] ? j : best;
+        }
+        const int64_t top = z[best];
+        for (int64_t j = 0; j < classes; j++) {
+            const int64_t place = ((top - z[j]) * s->factor) >> 24;
+            sum += s->powers[place < 4095 ? place : 4095];
+        }
+        const int64_t inverse = (1LL << 40) / sum, half = 1LL << (39 - s->bits);
+        for (int64_t j = 0; j < classes; j++) {
+            const int64_t place = ((top - z[j]) * s->factor) >> 24;
+            const int64_t power = s->powers[place < 4095 ? place : 4095];
+            d[j] = (int16_t)((power * inverse + half) >> (40 - s->bits));
+        }
+        const int32_t label = labels[r];
+        if (label < 0) {  // none: nothing is to be learnt from it
+            memset(d, 0, (size_t)classes * 2);
+            continue;
+        }
+        d[label] = (int16_t)(d[label] - (1 << s->bits));
+        right += best == label;
+        // log2 e is 94548 / 2^16; places are 256 to 1.0
+        const int64_t place = ((top - z[label]) * s->factor) >> 24;
+        loss += log2_of(s->logs, sum) - (16 << 16) + ((place * 94548 + 128) >> 8);
+    }
+    result[0] = loss;
+    result[1] = right;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Momentum, and latent weights that are moved by it.
+
+// Wellons' low-bias hash of 32 bits: https://nullprogram.com/blog/2018/07/31/
+INLINE uint32_t scrambled(uint32_t x) {
+    x ^= x >> 16;
+    x *= 0x7feb352du;
+    x ^= x >> 15;
+    x *= 0x846ca68bu;
+    return x ^ x >> 16;
+}
+
+INLINE int64_t updated(const Update *u, int64_t count, const int32_t *narrow, const int64_t *wide, int32_t *momentum,
+                       int32_t *latent, int16_t *weights, int32_t *long_weights) {
+    int64_t clamps = 0;
+    const Scale down = {u->clip, u->down + 16};
+    const int64_t half = (1LL << u->step.shift) >> 1, grain = u->fraction + (u->grain == 2);
+    const int64_t most = (u->hi << u->fraction) + (u->grain << u->fraction >> 1) - 1;
+    const int64_t least = (u->lo << u->fraction) - (u->grain << u->fraction >> 1);
+#pragma omp parallel for schedule(static) reduction(+ : clamps) if (count >= 4 * CHUNK)
+    for (int64_t k = 0; k < count; k++) {
+        const int64_t g = scaled(narrow != NULL ? narrow[k] : wide[k], down);
+        int64_t m = momentum[k];
+        m += g - (m >> u->decay);
+        m = clamped(m, INT32_MAX, &clamps);
+        momentum[k] = (int32_t)m;
+        int64_t chance = half;
+        if (u->random) {
+            chance = scrambled((uint32_t)k * 0x9e3779b9u + (uint32_t)u->seed) & ((1LL << u->step.shift) - 1);
+        }
+        int64_t v = latent[k] - ((m * u->step.factor + chance) >> u->step.shift);
+        v -= u->weight_decay ? v >> u->weight_decay : 0;
+        const int64_t inside = v > most ? most : v < least ? least : v;
+        clamps += inside != v;
+        latent[k] = (int32_t)inside;
+        const int64_t w = u->lo + ((inside - least) >> grain << (u->grain == 2));
+        if (weights != NULL) {
+            weights[k] = (int16_t)w;
+        } else {
+            long_weights[k] = (int32_t)w;
+        }
+    }
+    return clamps;
+}
+
+static int64_t update(const Update *u, int64_t count, const void *gradient, int wide, int32_t *momentum,
+                      int32_t *latent, void *weights, int long_weights) {
+    const Update own = *u;
+    int16_t *narrow = long_weights ? NULL : weights;
+    return wide ? updated(&own, count, NULL, gradient, momentum, latent, narrow, weights)
+                : updated(&own, count, gradient, NULL, momentum, latent, narrow, weights);
+}
+
+static void column_sums(const int16_t *d, int64_t rows, int64_t columns, int64_t *sums) {
+    memset(sums, 0, (size_t)columns * 8);
+    for (int64_t first = 0; first < rows; first += 32768) {  // so many stay within 32 bits
+        const int64_t last = rows - first < 32768 ? rows : first + 32768;
+        for (int64_t j = 0; j < columns; j += 64) {
+            const int64_t width = columns - j < 64 ? columns - j : 64;
+            int32_t part[64] = {0};
+            for (int64_t r = first; r < last; r++) {
+                for (int64_t i = 0; i < width; i++) {
+                    part[i] += d[r * columns + j + i];
+                }
+            }
+            for (int64_t i = 0; i < width; i++) {
+                sums[j + i] += part[i];
+            }
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// LSTM: z (rows, 4 units) in the order i, f, g, o; kept (rows, 5 units) is i, f, g, o, t.
+
+static int64_t lstm_forward(const Lstm *p, int64_t rows, int64_t n, const int32_t *z, const int16_t *c, int16_t *h_next,
+                            int16_t *c_next, int16_t *kept) {
+    const Stairs gate = p->gate, candidate = p->candidate, squash = p->squash, output = p->output;
+    const int32_t limit = p->limit, old = p->old_factor, new = p->new_factor, half = p->half, shift = p->shift;
+    int64_t clamps = 0;
+#pragma omp parallel for schedule(static) reduction(+ : clamps) if (rows * n >= CHUNK)
+    for (int64_t r = 0; r < rows; r++) {
+        const int32_t *x = z + 4 * n * r;
+        int16_t *keep = kept + 5 * n * r;
+        int32_t beyond = 0;
+#pragma GCC ivdep
+        for (int64_t j = 0; j < n; j++) {
+            const int32_t i = value(&gate, x[j]), f = value(&gate, x[n + j]);
+            const int32_t g = value(&candidate, x[2 * n + j]), o = value(&gate, x[3 * n + j]);
+            const int32_t next = (f * c[r * n + j] * old + i * g * new + half) >> shift;
+            const int32_t inside = next < -limit ? -limit : next > limit ? limit : next;
+            beyond += inside != next;
+            const int32_t t = value(&squash, inside);
+            keep[j] = (int16_t)i;
+            keep[n + j] = (int16_t)f;
+            keep[2 * n + j] = (int16_t)g;
+            keep[3 * n + j] = (int16_t)o;
+            keep[4 * n + j] = (int16_t)t;
+            c_next[r * n + j] = (int16_t)inside;
+            h_next[r * n + j] = (int16_t)value(&output, o * t);
+        }
+        clamps += beyond;
+    }
+    return clamps;
+}
+
+INLINE int32_t rounded(int32_t x, int32_t shift) { return (x + ((1 << shift) >> 1)) >> shift; }
+
+INLINE int32_t short_of(int32_t x, int32_t *count) {
+    const int32_t y = x > 32767 ? 32767 : x < -32767 ? -32767 : x;
+    *count += y != x;
+    return y;
+}
+
+// Within 17 bits, which is more than what becomes of it has.
+INLINE int32_t returned(int32_t x, Scale s) {
+    const int64_t y = scaled(x, s);
+    return y > 65535 ? 65535 : y < -65535 ? -65535 : (int32_t)y;
+}
+
+static int64_t lstm_backward(const Lstm *p, const LstmBack *q, int64_t rows, int64_t n, const int16_t *dh,
+                             const int32_t *through, const int16_t *c, const int16_t *kept, int16_t *dc, int16_t *dz) {
+    const int32_t limit = p->limit, old = p->old_factor, new = p->new_factor, half = p->half, shift = p->shift;
+    const int32_t edge_g = (int32_t)q->candidate, edge_t = (int32_t)q->squash;
+    const int32_t fine = q->fraction < 4 ? (int32_t)q->fraction : 4, coarse = (int32_t)q->fraction - fine;
+    const Scale state = q->state;
+    int64_t clamps = 0;
+#pragma omp parallel for schedule(static) reduction(+ : clamps) if (rows * n >= CHUNK)
+    for (int64_t r = 0; r < rows; r++) {
+        const int16_t *keep = kept + 5 * n * r, *from = dh + r * n, *cell = c + r * n;
+        const int32_t *back = through + r * n;
+        int16_t *to = dz + 4 * n * r, *dcell = dc + r * n;
+        int32_t count = 0;
+#pragma GCC ivdep
+        for (int64_t j = 0; j < n; j++) {
+            const int32_t i = keep[j], f = keep[n + j], g = keep[2 * n + j], o = keep[3 * n + j], t = keep[4 * n + j];
+            const int32_t next = (f * cell[j] * old + i * g * new + half) >> shift;
+            const int32_t sg = g > edge_g ? edge_g : g < -edge_g ? -edge_g : g;
+            const int32_t st = t > edge_t ? edge_t : t < -edge_t ? -edge_t : t;
+            const int32_t h = short_of(from[j] + returned(back[j], state), &count);
+            const int32_t slope_t = (16384 - st * st) >> 6, slope_g = (16384 - sg * sg) >> 6;
+            int32_t d = short_of(dcell[j] + rounded(h * o * slope_t, 16), &count);
+            d = next < -limit || next > limit ? 0 : d;
+            to[j] = (int16_t)rounded(d * g * ((i * (256 - i)) >> 6), 17);
+            to[n + j] = (int16_t)short_of(rounded(rounded(d * cell[j], coarse) * ((f * (256 - f)) >> 6), 10 + fine), &count);
+            to[2 * n + j] = (int16_t)rounded(d * i * slope_g, 16);
+            to[3 * n + j] = (int16_t)rounded(h * t * ((o * (256 - o)) >> 6), 17);
+            dcell[j] = (int16_t)rounded(d * f, 8);
+        }
+        clamps += count;
+    }
+    return clamps;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// GRU: x and y (rows, 3 units), the input's and the state's share, in the order r, u, n; kept (rows, 3 units) likewise.
+
+static void gru_forward(const Gru *p, int64_t rows, int64_t n, const int32_t *x, const int32_t *y, const int16_t *c,
+                        int16_t *h_next, int16_t *c_next, int16_t *kept) {
+    const Stairs gate = p->gate, candidate = p->candidate, output = p->output;
+#pragma omp parallel for schedule(static) if (rows * n >= CHUNK)
+    for (int64_t row = 0; row < rows; row++) {
+        const int32_t *a = x + 3 * n * row, *b = y + 3 * n * row;
+        int16_t *keep = kept + 3 * n * row;
+#pragma GCC ivdep
+        for (int64_t j = 0; j < n; j++) {
+            const int32_t r = value(&gate, a[j] + b[j]), u = value(&gate, a[n + j] + b[n + j]);
+            const int32_t g = value(&candidate, a[2 * n + j] + (int32_t)(((int64_t)r * b[2 * n + j] + 128) >> 8));
+            const int32_t next = (u * c[row * n + j] + (256 - u) * g + 128) >> 8;
+            keep[j] = (int16_t)r;
+            keep[n + j] = (int16_t)u;
+            keep[2 * n + j] = (int16_t)g;
+            c_next[row * n + j] = (int16_t)next;
+            h_next[row * n + j] = (int16_t)value(&output, next);
+        }
+    }
+}
+
+static int64_t gru_backward(const GruBack *q, int64_t limit, int64_t rows, int64_t n, const int16_t *dh,
+                            const int32_t *through, const int32_t *y, const int16_t *c, const int16_t *kept, int16_t *dc,
+                            int16_t *dx, int16_t *dy) {
+    const int32_t edge = (int32_t)q->candidate, square = (int32_t)(limit * limit);
+    const Scale state = q->state, share = q->share, squares = q->square, cells = q->cell;
+    int64_t clamps = 0;
+#pragma omp parallel for schedule(static) reduction(+ : clamps) if (rows * n >= CHUNK)
+    for (int64_t row = 0; row < rows; row++) {
+        const int16_t *keep = kept + 3 * n * row;
+        int16_t *a = dx + 3 * n * row, *b = dy + 3 * n * row;
+        int32_t count = 0;
+        for (int64_t j = 0; j < n; j++) {
+            const int64_t at = row * n + j;
+            const int32_t r = keep[j], u = keep[n + j], g = keep[2 * n + j];
+            const int32_t inner = g > edge ? edge : g < -edge ? -edge : g;
+            const int32_t slope = (int32_t)scaled(square - inner * inner, squares);
+            const int32_t d = short_of(dc[at] + dh[at] + returned(through[at], state), &count);
+            const int32_t dn = rounded(rounded(d * (256 - u), 8) * slope, 12);
+            const int64_t part = scaled(y[3 * n * row + 2 * n + j], share);
+            const int32_t near = part > 32767 ? 32767 : part < -32767 ? -32767 : (int32_t)part;
+            const int32_t dr = rounded(rounded(dn * near, 12) * ((r * (256 - r)) >> 6), 10);
+            const int32_t between = (int32_t)scaled(c[at] - g, cells);
+            const int32_t du = rounded(rounded(d * between, 12) * ((u * (256 - u)) >> 6), 10);
+            a[j] = b[j] = (int16_t)short_of(dr, &count);
+            a[n + j] = b[n + j] = (int16_t)short_of(du, &count);
+            a[2 * n + j] = (int16_t)dn;
+            b[2 * n + j] = (int16_t)rounded(dn * r, 8);
+            dc[at] = (int16_t)rounded(d * u, 8);
+        }
+        clamps += count;
+    }
+    return clamps;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// RNN.
+
+static int64_t rnn_backward(const RnnBack *q, int64_t count, const int16_t *dh, const int32_t *through,
+                            const int16_t *h_next, int16_t *dz) {
+    const int32_t edge = (int32_t)q->edge, square = (int32_t)(q->limit * q->limit);
+    const Scale state = q->state, squares = q->square;
+    int64_t clamps = 0;
+    for (int64_t j = 0; j < count; j++) {
+        int32_t beyond = 0;
+        const int32_t t = h_next[j] > edge ? edge : h_next[j] < -edge ? -edge : h_next[j];
+        const int32_t d = short_of(dh[j] + returned(through[j], state), &beyond);
+        dz[j] = (int16_t)rounded(d * (int32_t)scaled(square - t * t, squares), 12);
+        clamps += beyond;
+    }
+    return clamps;
+}
+
+// Row r is added to row index[r].
+static void add_rows(const int16_t *d, const int32_t *index, int64_t rows, int64_t columns, int64_t *out) {
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t *to = out + index[r] * columns;
+        const int16_t *from = d + r * columns;
+        for (int64_t j = 0; j < columns; j++) {
+            to[j] += from[j];
+        }
+    }
+}
+
+const Train JOIN(train, VARIANT) = {
+    .packed_size = packed_size,
+    .pack_rows = pack_rows,
+    .pack_columns = pack_columns,
+    .interleave = interleave,
+    .product = product,
+    .stairs = stairs,
+    .slopes = slopes,
+    .softmax = softmax,
+    .update = update,
+    .column_sums = column_sums,
+    .lstm_forward = lstm_forward,
+    .lstm_backward = lstm_backward,
+    .gru_forward = gru_forward,
+    .gru_backward = gru_backward,
+    .rnn_backward = rnn_backward,
+    .add_rows = add_rows,
+};

@@ -1,0 +1,438 @@
+// Training's kernels for Python: every buffer and every place in it is checked before a kernel sees it.
+
+#include "binding.h"
+
+#include <string.h>
+
+#include "dispatch.h"
+
+static const Train *train;
+
+void train_choose(const char *name) { train = variant_train(name); }
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Arguments: buffers of signed integers, then integers.
+
+#define MOST 8
+
+typedef struct {
+    Py_buffer buffer[MOST];
+    int buffers;
+    int64_t number[16];
+} Call;
+
+static void done(Call *call) {
+    while (call->buffers > 0) {
+        PyBuffer_Release(&call->buffer[--call->buffers]);
+    }
+}
+
+// One letter for each buffer: h, i or q for 2, 4 or 8 bytes; as a capital it is written to. Then so many integers.
+static int begin(Call *call, PyObject *args, const char *letters, int numbers) {
+    const int buffers = (int)strlen(letters);
+    call->buffers = 0;
+    if (PyTuple_Size(args) != buffers + numbers) {
+        PyErr_Format(PyExc_TypeError, "%d arguments are due", buffers + numbers);
+        return 0;
+    }
+    for (int k = 0; k < buffers; k++) {
+        const int writable = letters[k] < 'a';
+        const char letter = (char)(writable ? letters[k] + 'a' - 'A' : letters[k]);
+        Py_buffer *buffer = &call->buffer[k];
+        if (PyObject_GetBuffer(PyTuple_GetItem(args, k), buffer,
+                               PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0)) != 0) {
+            done(call);
+            return 0;
+        }
+        call->buffers++;
+        const char *format = buffer->format;
+        const int size = letter == 'h' ? 2 : letter == 'i' ? 4 : 8;
+        if (format == NULL || format[0] == 0 || format[1] != 0 || strchr("hilq", format[0]) == NULL ||
+            buffer->itemsize != size) {
+            PyErr_Format(PyExc_TypeError, "buffer %d: signed integers of %d bytes are due", k, size);
+            done(call);
+            return 0;
+        }
+    }
+    for (int k = 0; k < numbers; k++) {
+        call->number[k] = PyLong_AsLongLong(PyTuple_GetItem(args, buffers + k));
+        if (call->number[k] == -1 && PyErr_Occurred()) {
+            done(call);
+            return 0;
+        }
+    }
+    return 1;
+}
+
+#define AT(k) (call.buffer[k].buf)
+#define COUNT(k) ((int64_t)(call.buffer[k].len / call.buffer[k].itemsize))
+
+static PyObject *unfit(Call *call, const char *what) {
+    PyErr_SetString(PyExc_ValueError, what);
+    done(call);
+    return NULL;
+}
+
+// Whether all places, `beyond` elements further too, are inside.
+static int inside(const int32_t *places, int64_t count, int64_t beyond, int64_t elements) {
+    for (int64_t k = 0; k < count; k++) {
+        if (places[k] < 0 || places[k] + beyond >= elements) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static int64_t most_of(const int32_t *places, int64_t count) {
+    int64_t most = 0;
+    for (int64_t k = 0; k < count; k++) {
+        if (places[k] < 0) {
+            return INT32_MAX;
+        }
+        most = places[k] > most ? places[k] : most;
+    }
+    return most;
+}
+
+static int is_scale(Scale s) { return s.factor >= 0 && s.factor <= 1LL << 31 && s.shift >= 0 && s.shift <= 62; }
+
+#define RUN(...)                                                                                                       \
+    Py_BEGIN_ALLOW_THREADS __VA_ARGS__;                                                                                \
+    Py_END_ALLOW_THREADS done(&call)
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Products.
+
+static PyObject *packed_size(PyObject *self, PyObject *args) {
+    (void)self;
+    Call call;
+    if (!begin(&call, args, "", 2)) {
+        return NULL;
+    }
+    if (call.number[0] < 1 || call.number[1] < 1 || call.number[0] > INT32_MAX || call.number[1] > INT32_MAX) {
+        return unfit(&call, "packed_size: not a matrix");
+    }
+    return PyLong_FromLongLong(train->packed_size(call.number[0], call.number[1]));
+}
+
+static PyObject *pack_rows(PyObject *self, PyObject *args) {
+    (void)self;
+    Call call;
+    if (!begin(&call, args, "hiiI", 0)) {
+        return NULL;
+    }
+    const int64_t rows = COUNT(1), columns = COUNT(2);
+    Packed out = {AT(3), (rows + 1) / 2, columns};
+    if (rows < 1 || columns < 1 || COUNT(3) < train->packed_size(out.pairs, columns) ||
+        most_of(AT(1), rows) + most_of(AT(2), columns) >= COUNT(0)) {
+        return unfit(&call, "pack_rows: the places are outside");
+    }
+    RUN(train->pack_rows(AT(0), AT(1), AT(2), rows, &out));
+    Py_RETURN_NONE;
+}
+
+static PyObject *pack_columns(PyObject *self, PyObject *args) {
+    (void)self;
+    Call call;
+    if (!begin(&call, args, "hI", 2)) {
+        return NULL;
+    }
+    const int64_t count = call.number[0], columns = call.number[1];
+    if (count < 1 || columns < 1 || count > COUNT(0) || columns > COUNT(0) / count ||
+        COUNT(1) < train->packed_size((count + 1) / 2, columns)) {
+        return unfit(&call, "pack_columns: the matrix is outside");
+    }
+    Packed out = {AT(1), (count + 1) / 2, columns};
+    RUN(train->pack_columns(AT(0), count, count, &out));
+    Py_RETURN_NONE;
+}
+
+static PyObject *interleave(PyObject *self, PyObject *args) {
+    (void)self;
+    Call call;
+    if (!begin(&call, args, "hiI", 1)) {
+        return NULL;
+    }
+    const int64_t rows = COUNT(1), width = call.number[0];
+    if (rows < 1 || width < 1 || !inside(AT(1), rows, width - 1, COUNT(0)) || COUNT(2) / width < (rows + 1) / 2) {
+        return unfit(&call, "interleave: the rows are outside");
+    }
+    RUN(train->interleave(AT(0), AT(1), rows, width, AT(2)));
+    Py_RETURN_NONE;
+}
+
+// (a, rows, steps, packed, out, columns, kind, depth, factor, shift): see train.h
+static PyObject *product(PyObject *args, const char *letters) {
+    Call call;
+    if (!begin(&call, args, letters, 5)) {
+        return NULL;
+    }
+    const Rows a = {AT(0), AT(1), AT(2), COUNT(1), COUNT(2)};
+    const Packed b = {AT(3), COUNT(2), call.number[0]};
+    const Sums out = {AT(4), call.number[1], call.number[2], {call.number[3], call.number[4]}};
+    static const char kinds[] = {'I', 'I', 'Q', 'H'};
+    if (a.count < 1 || a.pairs < 1 || b.columns < 1 || out.kind < PUT32 || out.kind > PUT16 ||
+        kinds[out.kind] != letters[4] || out.depth < 1 || !is_scale(out.scale) ||
+        most_of(a.rows, a.count) + most_of(a.steps, a.pairs) + 1 >= COUNT(0) ||
+        COUNT(3) < train->packed_size(b.pairs, b.columns) || COUNT(4) / b.columns < a.count) {
+        return unfit(&call, "product: the matrices do not fit");
+    }
+    int64_t clamps;
+    RUN(clamps = train->product(&a, &b, &out));
+    return PyLong_FromLongLong(clamps);
+}
+
+static PyObject *product32(PyObject *self, PyObject *args) { return (void)self, product(args, "hiiiI"); }
+static PyObject *product64(PyObject *self, PyObject *args) { return (void)self, product(args, "hiiiQ"); }
+static PyObject *product16(PyObject *self, PyObject *args) { return (void)self, product(args, "hiiiH"); }
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Activations, loss, update.
+
+static int read_stairs(Stairs *s, const int32_t *at, int64_t count) {
+    const int32_t *end = at + count;
+    return stairs_read(s, &at, end) && at == end;
+}
+
+static PyObject *stairs(PyObject *self, PyObject *args) {
+    (void)self;
+    Call call;
+    if (!begin(&call, args, "iiH", 0)) {
+        return NULL;
+    }
+    Stairs s;
+    if (!read_stairs(&s, AT(0), COUNT(0)) || COUNT(1) != COUNT(2)) {
+        return unfit(&call, "stairs: not a staircase, or arrays of other lengths");
+    }
+    RUN(train->stairs(&s, AT(1), COUNT(1), AT(2)));
+    Py_RETURN_NONE;
+}
+
+static PyObject *slopes(PyObject *self, PyObject *args) {
+    (void)self;
+    Call call;
+    if (!begin(&call, args, "hhiH", 2)) {
+        return NULL;
+    }
+    const Slope s = {call.number[0], call.number[1], COUNT(0), AT(0)};
+    if (s.buckets < 1 || s.shift < 0 || s.shift > 30 || s.lo < INT32_MIN || s.buckets > INT32_MAX >> s.shift ||
+        s.lo + (s.buckets << s.shift) > INT32_MAX || COUNT(1) != COUNT(2) || COUNT(1) != COUNT(3)) {
+        return unfit(&call, "slopes: not a table of slopes, or arrays of other lengths");
+    }
+    RUN(train->slopes(&s, AT(1), AT(2), COUNT(1), AT(3)));
+    Py_RETURN_NONE;
+}
+
+static PyObject *softmax(PyObject *self, PyObject *args) {
+    (void)self;
+    Call call;
+    if (!begin(&call, args, "iiiiH", 2)) {
+        return NULL;
+    }
+    const Softmax s = {call.number[0], call.number[1], AT(0), AT(1)};
+    const int64_t rows = COUNT(3), classes = rows > 0 ? COUNT(2) / rows : 0;
+    int fits = COUNT(0) == 4096 && COUNT(1) == 1024 && classes > 0 && classes <= 1 << 16 && rows * classes == COUNT(2) &&
+               COUNT(4) == COUNT(2) && s.factor >= 0 && s.factor <= 1LL << 31 && s.bits >= 1 && s.bits <= 14;
+    const int32_t *powers = AT(0), *labels = AT(3);
+    for (int64_t k = 0; fits && k < 4096; k++) {
+        fits = powers[k] >= 0 && powers[k] <= 1 << 16;
+    }
+    for (int64_t k = 0; fits && k < rows; k++) {
+        fits = labels[k] < classes;
+    }
+    if (!fits || powers[0] < 1) {
+        return unfit(&call, "softmax: not its tables, or arrays of other lengths");
+    }
+    int64_t result[2];
+    RUN(train->softmax(&s, AT(2), AT(3), rows, classes, AT(4), result));
+    return Py_BuildValue("LL", (long long)result[0], (long long)result[1]);
+}
+
+static PyObject *update(PyObject *args, const char *letters) {
+    Call call;
+    if (!begin(&call, args, letters, 12)) {
+        return NULL;
+    }
+    const int64_t *n = call.number;
+    const Update u = {n[0], n[1], n[2], {n[3], n[4]}, n[5], n[6], n[7], n[8], n[9], n[10], n[11]};
+    if (u.down < 0 || u.down > 30 || u.clip < 0 || u.clip > 1 << 16 || u.decay < 0 || u.decay > 31 ||
+        !is_scale(u.step) || u.step.shift > 32 || u.weight_decay < 0 || u.weight_decay > 31 || u.fraction < 0 ||
+        u.fraction > 24 || (u.grain != 1 && u.grain != 2) || u.lo > u.hi || u.lo < INT32_MIN / 2 ||
+        u.hi > INT32_MAX / 2 || (letters[3] == 'H' && (u.lo < -32768 || u.hi > 32767)) ||
+        (u.hi + 2) << u.fraction > INT32_MAX || (u.lo - 2) << u.fraction < INT32_MIN || COUNT(0) != COUNT(1) ||
+        COUNT(1) != COUNT(2) || COUNT(2) != COUNT(3)) {
+        return unfit(&call, "update: not a rule, or arrays of other lengths");
+    }
+    int64_t clamps;
+    RUN(clamps = train->update(&u, COUNT(0), AT(0), letters[0] == 'q', AT(1), AT(2), AT(3), letters[3] == 'I'));
+    return PyLong_FromLongLong(clamps);
+}
+
+static PyObject *update32(PyObject *self, PyObject *args) { return (void)self, update(args, "iIIH"); }
+static PyObject *update64(PyObject *self, PyObject *args) { return (void)self, update(args, "qIIH"); }
+static PyObject *update32_long(PyObject *self, PyObject *args) { return (void)self, update(args, "iIII"); }
+static PyObject *update64_long(PyObject *self, PyObject *args) { return (void)self, update(args, "qIII"); }
+
+static PyObject *column_sums(PyObject *self, PyObject *args) {
+    (void)self;
+    Call call;
+    if (!begin(&call, args, "hQ", 0)) {
+        return NULL;
+    }
+    const int64_t columns = COUNT(1), rows = columns > 0 ? COUNT(0) / columns : 0;
+    if (columns < 1 || rows * columns != COUNT(0)) {
+        return unfit(&call, "column_sums: arrays of other lengths");
+    }
+    RUN(train->column_sums(AT(0), rows, columns, AT(1)));
+    Py_RETURN_NONE;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Recurrent cells: (plan, ..)
+
+// The rest of the arguments behind the plan of a cell.
+static const Plan *begin_cell(Call *call, PyObject *args, int kind, const char *letters, int numbers) {
+    const Plan *plan = plan_of(PyTuple_Size(args) > 0 ? PyTuple_GetItem(args, 0) : NULL, kind);
+    PyObject *rest = plan == NULL ? NULL : PyTuple_GetSlice(args, 1, PyTuple_Size(args));
+    const int fine = rest != NULL && begin(call, rest, letters, numbers);
+    Py_XDECREF(rest);
+    return fine ? plan : NULL;
+}
+
+// Buffer k has so many elements for each row and unit, `widths` says.
+static int cell_fits(const Call *call, int64_t rows, int64_t n, const char *widths) {
+    int fits = rows >= 1 && n >= 1 && n <= 1 << 24 && rows <= 1 << 24;
+    for (int k = 0; fits && widths[k] != 0; k++) {
+        fits = call->buffer[k].len / call->buffer[k].itemsize == (widths[k] - '0') * rows * n;
+    }
+    return fits;
+}
+
+static PyObject *lstm_forward(PyObject *self, PyObject *args) {
+    (void)self;
+    Call call;
+    const Plan *p = begin_cell(&call, args, LSTM, "ihHHH", 2);
+    if (p == NULL) {
+        return NULL;
+    }
+    const int64_t rows = call.number[0], n = call.number[1];
+    if (!cell_fits(&call, rows, n, "41115")) {
+        return unfit(&call, "lstm_forward: arrays of other lengths");
+    }
+    int64_t clamps;
+    RUN(clamps = train->lstm_forward(&p->lstm, rows, n, AT(0), AT(1), AT(2), AT(3), AT(4)));
+    return PyLong_FromLongLong(clamps);
+}
+
+static PyObject *lstm_backward(PyObject *self, PyObject *args) {
+    (void)self;
+    Call call;
+    const Plan *p = begin_cell(&call, args, LSTM, "hihhHH", 7);
+    if (p == NULL) {
+        return NULL;
+    }
+    const int64_t *m = call.number, rows = m[0], n = m[1];
+    const LstmBack q = {m[2], m[3], m[4], {m[5], m[6]}};
+    if (!cell_fits(&call, rows, n, "111514") || q.candidate < 0 || q.candidate > 128 || q.squash < 0 ||
+        q.squash > 128 || q.fraction < 0 || q.fraction > 15 || !is_scale(q.state)) {
+        return unfit(&call, "lstm_backward: not a rule, or arrays of other lengths");
+    }
+    int64_t clamps;
+    RUN(clamps = train->lstm_backward(&p->lstm, &q, rows, n, AT(0), AT(1), AT(2), AT(3), AT(4), AT(5)));
+    return PyLong_FromLongLong(clamps);
+}
+
+static PyObject *gru_forward(PyObject *self, PyObject *args) {
+    (void)self;
+    Call call;
+    const Plan *p = begin_cell(&call, args, GRU, "iihHHH", 2);
+    if (p == NULL) {
+        return NULL;
+    }
+    const int64_t rows = call.number[0], n = call.number[1];
+    if (!cell_fits(&call, rows, n, "331113")) {
+        return unfit(&call, "gru_forward: arrays of other lengths");
+    }
+    RUN(train->gru_forward(&p->gru, rows, n, AT(0), AT(1), AT(2), AT(3), AT(4), AT(5)));
+    Py_RETURN_NONE;
+}
+
+static PyObject *gru_backward(PyObject *self, PyObject *args) {
+    (void)self;
+    Call call;
+    if (!begin(&call, args, "hiihhHHH", 12)) {
+        return NULL;
+    }
+    const int64_t *m = call.number, rows = m[0], n = m[1], limit = m[2];
+    const GruBack q = {m[3], {m[4], m[5]}, {m[6], m[7]}, {m[8], m[9]}, {m[10], m[11]}};
+    if (!cell_fits(&call, rows, n, "11313133") || limit < 1 || limit > 32767 || q.candidate < 0 || q.candidate > limit ||
+        !is_scale(q.state) || !is_scale(q.share) || !is_scale(q.square) || !is_scale(q.cell)) {
+        return unfit(&call, "gru_backward: not a rule, or arrays of other lengths");
+    }
+    int64_t clamps;
+    RUN(clamps = train->gru_backward(&q, limit, rows, n, AT(0), AT(1), AT(2), AT(3), AT(4), AT(5), AT(6), AT(7)));
+    return PyLong_FromLongLong(clamps);
+}
+
+static PyObject *rnn_backward(PyObject *self, PyObject *args) {
+    (void)self;
+    Call call;
+    if (!begin(&call, args, "hihH", 6)) {
+        return NULL;
+    }
+    const int64_t *m = call.number, count = COUNT(0);
+    const RnnBack q = {m[0], m[1], {m[2], m[3]}, {m[4], m[5]}};
+    if (COUNT(1) != count || COUNT(2) != count || COUNT(3) != count || q.limit < 1 || q.limit > 32767 || q.edge < 0 ||
+        q.edge > q.limit || !is_scale(q.state) || !is_scale(q.square)) {
+        return unfit(&call, "rnn_backward: not a rule, or arrays of other lengths");
+    }
+    int64_t clamps;
+    RUN(clamps = train->rnn_backward(&q, count, AT(0), AT(1), AT(2), AT(3)));
+    return PyLong_FromLongLong(clamps);
+}
+
+static PyObject *add_rows(PyObject *self, PyObject *args) {
+    (void)self;
+    Call call;
+    if (!begin(&call, args, "hiQ", 1)) {
+        return NULL;
+    }
+    const int64_t rows = COUNT(1), columns = call.number[0];
+    if (columns < 1 || COUNT(0) != rows * columns || !inside(AT(1), rows, 0, COUNT(2) / columns)) {
+        return unfit(&call, "add_rows: arrays of other lengths, or rows outside");
+    }
+    RUN(train->add_rows(AT(0), AT(1), rows, columns, AT(2)));
+    Py_RETURN_NONE;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+static PyMethodDef methods[] = {
+    {"packed_size", packed_size, METH_VARARGS, "packed_size(pairs, columns): int32 that a packed matrix takes"},
+    {"pack_rows", pack_rows, METH_VARARGS, "pack_rows(b, rows, columns, packed)"},
+    {"pack_columns", pack_columns, METH_VARARGS, "pack_columns(b, packed, count, columns)"},
+    {"interleave", interleave, METH_VARARGS, "interleave(a, rows, out, width)"},
+    {"product32", product32, METH_VARARGS, "product32(a, rows, steps, packed, out, columns, kind, depth, factor, shift)"},
+    {"product64", product64, METH_VARARGS, "product64(..as product32)"},
+    {"product16", product16, METH_VARARGS, "product16(..as product32): how many sums were clamped"},
+    {"stairs", stairs, METH_VARARGS, "stairs(numbers, z, out)"},
+    {"slopes", slopes, METH_VARARGS, "slopes(table, d, z, out, lo, shift)"},
+    {"softmax", softmax, METH_VARARGS, "softmax(powers, logs, logits, labels, delta, factor, bits): loss, right"},
+    {"update32", update32, METH_VARARGS, "update32(gradient, momentum, latent, weights, ..)"},
+    {"update64", update64, METH_VARARGS, "update64(gradient, momentum, latent, weights, ..)"},
+    {"update32_long", update32_long, METH_VARARGS, "update32_long(..as update32, with weights of 32 bits)"},
+    {"update64_long", update64_long, METH_VARARGS, "update64_long(..as update64, with weights of 32 bits)"},
+    {"column_sums", column_sums, METH_VARARGS, "column_sums(d, sums)"},
+    {"lstm_forward", lstm_forward, METH_VARARGS, "lstm_forward(plan, z, c, h_next, c_next, kept, rows, units)"},
+    {"lstm_backward", lstm_backward, METH_VARARGS, "lstm_backward(plan, dh, through, c, kept, dc, dz, ..)"},
+    {"gru_forward", gru_forward, METH_VARARGS, "gru_forward(plan, x, y, c, h_next, c_next, kept, rows, units)"},
+    {"gru_backward", gru_backward, METH_VARARGS, "gru_backward(dh, through, y, c, kept, dc, dx, dy, ..)"},
+    {"rnn_backward", rnn_backward, METH_VARARGS, "rnn_backward(dh, through, h_next, dz, ..)"},
+    {"add_rows", add_rows, METH_VARARGS, "add_rows(d, index, out, columns)"},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "zahlen.kernels._native.train", "Training's kernels.", -1,
+                                    methods, 0, 0, 0, 0};
+
+PyObject *train_module(void) { return PyModule_Create(&module); }
