@@ -23,6 +23,6 @@ def __getattr__(name: str) -> Any:
 
     if name == "fit":
         return importlib.import_module("zahlen.nn").fit
-    if name in ("nn", "data", "emit", "analysis", "engine"):
+    if name in ("nn", "integer", "data", "emit", "analysis", "engine"):
         return importlib.import_module(f"zahlen.{name}")
     raise AttributeError(f"module 'zahlen' has no attribute {name!r}")

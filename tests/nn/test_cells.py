@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
+from zahlen.cells import MOST_LEVELS, stairs
 from zahlen.kernels import native
 from zahlen.machine import Levels
-from zahlen.cells import MOST_LEVELS, stairs
 from zahlen.nn import cells
 from zahlen.nn.cells import GRUCell, LSTMCell, RNNCell
-from zahlen.nn.stairs import reached
 from zahlen.nn.scan import scan
+from zahlen.nn.stairs import reached
 
 KINDS = {"lstm": LSTMCell, "gru": GRUCell, "rnn": RNNCell}
 LEVELS = (2, 3, 4, 5, 16, 17, 64, 256, 257)

@@ -1,1 +1,37 @@
+"""Training with integers only: no float in data, gradients, updates, schedules or random numbers.
 
+>>> from zahlen import Levels, integer
+>>> model = integer.Sequential(integer.Input((2,), Levels(0, 9), unit=9), integer.Linear(2, 3))
+>>> model([[0, 9]]).shape
+(1, 3)
+"""
+
+from .activations import Activation, HardTanhD, Heaviside, ReLUD, SigmoidD, Sign, TanhD
+from .affine import Linear
+from .chance import Chance
+from .containers import Add, Sequential
+from .layer import Layer, Parameter, Spec
+from .optimisers import Momentum
+from .shape import Flatten, Input, Reshape, Standardise
+
+__all__ = [
+    "Activation",
+    "Add",
+    "Chance",
+    "Flatten",
+    "HardTanhD",
+    "Heaviside",
+    "Input",
+    "Layer",
+    "Linear",
+    "Momentum",
+    "Parameter",
+    "ReLUD",
+    "Reshape",
+    "Sequential",
+    "SigmoidD",
+    "Sign",
+    "Spec",
+    "Standardise",
+    "TanhD",
+]

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from decimal import Context, Decimal
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 
@@ -52,7 +53,7 @@ class Activation(Layer):
         half = int(REACH * unit) // size + 1
         ends = [self.curve(_decimal(Fraction(k * size) / unit)) for k in range(-half, half + 1)]
         width = _decimal(4096 * unit / size)
-        quotients = [_CONTEXT.multiply(_CONTEXT.subtract(b, a), width) for a, b in zip(ends, ends[1:])]
+        quotients = [_CONTEXT.multiply(_CONTEXT.subtract(b, a), width) for a, b in pairwise(ends)]
         table = np.array([int(q.to_integral_value()) for q in quotients], dtype=np.int16)
         return Slopes(-half * size, shift, table)
 

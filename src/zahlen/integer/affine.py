@@ -35,7 +35,7 @@ class Affine(Layer):
         widest = max(abs(self.grid.lo), abs(self.grid.hi)) * spec.bound * self.fan_in
         if spec.bound > do.SHORT or 2 * widest > do.INT32:
             raise self.fail(
-                f"receives values up to {spec.bound}, so sums reach {widest}: inputs of 16 bits and sums of 31 are due; "
+                f"receives values up to {spec.bound}, so sums reach {widest}: 16 bits and 31 are due; "
                 "put an activation before it, or take fewer weight values"
             )
         self._widest = do.SHORT * max(abs(self.grid.lo), abs(self.grid.hi))  # of a gradient times a weight

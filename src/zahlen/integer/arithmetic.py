@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..cells import Stairs
 from ..kernels import native as _native
 from ..machine import IntArray
 
@@ -200,7 +201,7 @@ def scaled_product(a: Left, b: Right, scale: Scale, bound: int) -> tuple[IntArra
 def column_sums(d: IntArray) -> IntArray:
     """int64 (columns,) of an int16 matrix (rows, columns)."""
     if kernels is None:
-        return d.sum(axis=0, dtype=np.int64)
+        return np.asarray(d.sum(axis=0, dtype=np.int64))
     sums = np.empty(d.shape[1], dtype=np.int64)
     kernels.column_sums(d, sums)
     return sums
@@ -217,28 +218,19 @@ class Steps:
     values: IntArray
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_numbers", _bucketed(self.thresholds, self.values))
+        # of thresholds at one place only the last level is ever reached
+        last = np.append(self.thresholds[1:] != self.thresholds[:-1], True)
+        stairs = Stairs(self.thresholds[last], np.append(self.values[:1], self.values[1:][last]))
+        object.__setattr__(self, "_numbers", stairs.numbers().astype(np.int32))
 
     def __call__(self, z: IntArray) -> IntArray:
         """int32 of any shape to int16."""
         numbers: IntArray = self._numbers  # type: ignore[attr-defined]
         if kernels is None:
-            return self.values[np.searchsorted(self.thresholds, z, side="right")].astype(np.int16)
+            return np.asarray(self.values[np.searchsorted(self.thresholds, z, side="right")], dtype=np.int16)
         out = np.empty(z.shape, dtype=np.int16)
         kernels.stairs(numbers, z, out)
         return out
-
-
-def _bucketed(thresholds: IntArray, values: IntArray) -> IntArray:
-    """As the kernels read it: buckets of 2^shift integers, each with at most one threshold inside."""
-    lo, hi = int(thresholds[0]) - 1, int(thresholds[-1])
-    gaps = np.diff(np.unique(thresholds))
-    gap = int(gaps.min()) if len(gaps) else 1
-    shift = max(0, gap.bit_length() - 1)
-    starts = np.arange(lo, hi + 1, 1 << shift)
-    base = np.searchsorted(thresholds, starts, side="right")
-    numbers = [[lo, hi, shift, len(values), len(base)], base, [*thresholds, INT32], values]
-    return np.concatenate(numbers).astype(np.int32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,7 +246,7 @@ class Slopes:
         if kernels is None:
             last = self.lo + (len(self.table) << self.shift) - 1
             place = (np.clip(z, self.lo, last).astype(np.int64) - self.lo) >> self.shift
-            return ((d.astype(np.int64) * self.table[place] + 2048) >> 12).astype(np.int16)
+            return np.asarray((d.astype(np.int64) * self.table[place] + 2048) >> 12, dtype=np.int16)
         out = np.empty(d.shape, dtype=np.int16)
         kernels.slopes(self.table, d, z, out, self.lo, self.shift)
         return out

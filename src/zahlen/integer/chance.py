@@ -42,7 +42,7 @@ class Chance(Generator):
     def uniform(self, count: int, bound: int) -> IntArray:
         """int64 (count,): integers from -bound to bound, each as likely as the others to within 2^-30."""
         high = (self.words(count) >> np.uint64(32)) * np.uint64(2 * bound + 1) >> np.uint64(32)
-        return high.astype(np.int64) - bound
+        return np.asarray(high.astype(np.int64) - bound)
 
     def normal(self, count: int, deviation: int) -> IntArray:
         """int64 (count,): roughly normal, of mean 0 and this standard deviation.
@@ -52,7 +52,7 @@ class Chance(Generator):
         words = self.words(3 * count).reshape(count, 3)
         parts = [(words >> np.uint64(16 * k)) & np.uint64(0xFFFF) for k in range(4)]
         total = sum(part.astype(np.int64).sum(axis=1) for part in parts) - 6 * 65535
-        return (total * deviation + 2**15) >> 16
+        return np.asarray((total * deviation + 2**15) >> 16)
 
     def permutation(self, count: int) -> IntArray:
         """int64 (count,): 0 .. count-1 in some order, by sorting random words."""

@@ -136,7 +136,7 @@ class Layer:
         self.bits = bits
 
     def layers(self) -> Iterator[Layer]:
-        """This layer, and those inside."""
+        """The layer itself, and those inside."""
         yield self
 
     def receives(self) -> Spec:

@@ -43,16 +43,18 @@ class Input(Layer):
             raise InputError(f"Input: shape (batch, {', '.join(map(str, self.shape))}) is due, got {x.shape}")
         if x.size and not self.alphabet.contains_all(x):
             raise InputError(f"Input: values are {int(x.min())}..{int(x.max())}, the alphabet is {self.alphabet}")
-        return x
+        return np.asarray(x)
 
     def forward(self, x: IntArray) -> IntArray:
         """Integers of any type, centred: int16 where they fit, else int64."""
         bound = max(abs(self.alphabet.lo - self.offset), abs(self.alphabet.hi - self.offset))
+        y: IntArray
         if bound <= SHORT and max(abs(self.alphabet.lo), abs(self.alphabet.hi)) <= SHORT:
             y = x.astype(np.int16)
-            return _channels_last(y - np.int16(self.offset) if self.offset else y)
-        y = x.astype(np.int64) - self.offset
-        y = y.astype(np.int16) if bound <= SHORT else y
+            y = y - np.int16(self.offset) if self.offset else y
+        else:
+            y = x.astype(np.int64) - self.offset
+            y = y.astype(np.int16) if bound <= SHORT else y
         return _channels_last(y)
 
     def emit(self, builder: Builder, x: Wire) -> Wire:
