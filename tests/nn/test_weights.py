@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zahlen import Levels, nn
+from zahlen.grids import LARGEST, default_scale, weight_grid
 from zahlen.machine import LayerError
-from zahlen.nn.weights import LARGEST, default_scale, on_grid, weight_grid
+from zahlen.nn.weights import on_grid
 
 GRIDS = [Levels(-127, 127), Levels(-1, 1), Levels(-1, 1, 2), Levels(-15, 15, 2), Levels(0, 10, 5), Levels(-6, 6, 3)]
 GRIDS += [Levels(-7, -1, 2), Levels(1, 13, 4), Levels(-9, 3, 6)]

@@ -15,13 +15,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..cells import MOST_LEVELS
+from ..grids import default_scale, weight_grid
 from ..machine import Builder, IntArray, LayerError, Levels, Wire
 from .cells import RNNCell
 from .exact import exact_products
 from .recurrent import LARGEST_INPUT, FloatStateful, Stateful, checked_state, coarse, rise
 from .scan import scan
 from .spec import FLOAT32_LIMIT, Spec, carrier, whole
-from .weights import default_scale, integers, on_grid, warn_if_dead, weight_grid
+from .weights import integers, on_grid, warn_if_dead
 
 
 class IteratedMap(Stateful):

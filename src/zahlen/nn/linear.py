@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..grids import default_scale, weight_grid
 from ..machine import Builder, LayerError, Levels, Wire
 from .exact import exact_products
 from .spec import FLOAT32_LIMIT, Layer, Spec, carrier, whole
-from .weights import default_scale, integers, on_grid, warn_if_dead, weight_grid
+from .weights import integers, on_grid, warn_if_dead
 
 
 class _Affine(Layer):

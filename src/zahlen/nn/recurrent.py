@@ -13,13 +13,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..cells import MOST_LEVELS
+from ..grids import default_scale, weight_grid
 from ..machine import Builder, InputError, LayerError, Levels, Wire
 from .cells import Cell, GRUCell, LSTMCell, RNNCell
 from .exact import exact_products
 from .scan import scan
 from .spec import FLOAT32_LIMIT, Layer, Spec, carrier, whole
 from .stairs import reached
-from .weights import default_scale, integers, on_grid, warn_if_dead, weight_grid
+from .weights import integers, on_grid, warn_if_dead
 
 State = dict[str, Tensor]
 """Every register of a network by its name in the machine, (batch, units) of integers."""

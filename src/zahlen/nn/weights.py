@@ -9,10 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..grids import default_scale, weight_grid
 from ..machine import LayerError, Levels
-
-__all__ = ["default_scale", "integers", "on_grid", "warn_if_dead", "weight_grid"]
 
 
 class _OnGrid(torch.autograd.Function):
