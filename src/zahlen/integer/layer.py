@@ -110,22 +110,22 @@ class Layer:
 
     def bind(self, spec: Spec) -> Spec:
         """Take note of what comes in; return what goes out."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} needs bind")
 
     def start(self, chance: Chance) -> None:
         """Draw initial weights."""
 
     def forward(self, x: IntArray) -> IntArray:
         """int16 (batch, *shape) of what was announced to `bind`; int32 behind affine layers."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} needs forward")
 
     def backward(self, d: IntArray) -> IntArray:
         """int16 gradients of the last output to those of the last input; parameters' gradients are added up."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} needs backward")
 
     def emit(self, builder: Builder, x: Wire) -> Wire:
         """Add the layer's operations to a machine."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} needs emit")
 
     def parameters(self) -> Iterator[Parameter]:
         """All parameters, in a fixed order."""
