@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 import zahlen
 from zahlen import Levels, nn
+from zahlen.recipes import Recipe
 
 BATCHES = (1, 1024)
 FEATURES, UNITS, STEPS, CLASSES = 64, 128, 100, 10
@@ -204,7 +205,7 @@ def _images(name: str, title: str, model: str, quick: bool, *, shades: int = 256
     x, y, test = _samples(quick)
     x, test = (images // (256 // shades) for images in (x, test))
     torch.manual_seed(0)
-    network: Any = nn.Recipe.fitting(model, x, Levels(0, shades - 1), CLASSES, **options).network()
+    network: Any = nn.network(Recipe.fitting(model, x, Levels(0, shades - 1), CLASSES, **options))
     zahlen.fit(network, x, y, epochs=1, validation=0.0, progress=False)
     spec = network[0]
     zero, unit = spec.offset, float(spec.unit)

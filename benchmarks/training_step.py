@@ -12,16 +12,17 @@ import torch
 from pairs import row
 
 from zahlen import Levels, nn
+from zahlen.recipes import Recipe
 
 NETWORKS: dict[str, Callable[[], nn.Sequential]] = {
-    "mlp 784-256-256-10, L = 16": lambda: _recipe("mlp", (256, 256), 16).network(),
-    "mlp 784-256-256-10, L = 256": lambda: _recipe("mlp", (256, 256), 256).network(),
-    "cnn 16 and 32 channels, L = 16": lambda: _recipe("cnn", (128,), 16).network(),
+    "mlp 784-256-256-10, L = 16": lambda: nn.network(_recipe("mlp", (256, 256), 16)),
+    "mlp 784-256-256-10, L = 256": lambda: nn.network(_recipe("mlp", (256, 256), 256)),
+    "cnn 16 and 32 channels, L = 16": lambda: nn.network(_recipe("cnn", (128,), 16)),
 }
 
 
-def _recipe(model: str, hidden: tuple[int, ...], levels: int) -> nn.Recipe:
-    return nn.Recipe(model, (28, 28), 0, 255, 1, 73, 90, 10, hidden=hidden, channels=(16, 32), levels=levels)
+def _recipe(model: str, hidden: tuple[int, ...], levels: int) -> Recipe:
+    return Recipe(model, (28, 28), 0, 255, 1, 73, 90, 10, hidden=hidden, channels=(16, 32), levels=levels)
 
 
 def stepper(net: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> Callable[[], None]:

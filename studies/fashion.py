@@ -21,6 +21,7 @@ import torch
 
 import zahlen
 from zahlen import nn
+from zahlen.recipes import Recipe
 
 RESULTS = Path(__file__).parent / "results"
 LEVELS = (2, 3, 4, 8, 16, 32, 64, 256)
@@ -38,8 +39,8 @@ def trained(recipe: dict[str, Any], seed: int, twin: bool) -> tuple[dict[str, An
     torch.set_num_threads(1)
     data = zahlen.data.load("fashion-mnist")
     torch.manual_seed(seed)
-    made = nn.Recipe.fitting(recipe["model"], data.train.x, data.alphabet, 10, **recipe["options"])
-    network = made.network()
+    made = Recipe.fitting(recipe["model"], data.train.x, data.alphabet, 10, **recipe["options"])
+    network = nn.network(made)
     net = network.twin() if twin else network
     start = time.perf_counter()
     zahlen.fit(net, data.train.x, data.train.y, epochs=EPOCHS, seed=seed, validation=0.0, progress=False)

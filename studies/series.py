@@ -21,6 +21,7 @@ from series_data import path, series
 from torch import manual_seed, set_num_threads  # the module itself would be pickled with its `classes`
 
 from zahlen import nn
+from zahlen.recipes import RecurrentRecipe
 
 RESULTS = Path(__file__).parent / "results"
 SETS = ("JapaneseVowels", "BasicMotions", "ItalyPowerDemand")
@@ -39,10 +40,8 @@ def train(name: str, model: str, options: dict[str, Any], twin: bool, seed: int)
     set_num_threads(1)
     data = series(name)
     manual_seed(seed)
-    recipe = nn.RecurrentRecipe.fitting(
-        model, data.train.values, data.alphabet, len(data.classes), hidden=32, **options
-    )
-    network = recipe.network()
+    recipe = RecurrentRecipe.fitting(model, data.train.values, data.alphabet, len(data.classes), hidden=32, **options)
+    network = nn.network(recipe)
     net = network.twin() if twin else network
     train, test = data.train, data.test
     nn.fit(

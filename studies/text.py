@@ -25,6 +25,7 @@ import torch
 
 import zahlen
 from zahlen import emit, nn
+from zahlen.recipes import RecurrentRecipe
 
 RESULTS = Path(__file__).parent / "results"
 RATES = (5e-3, 1e-2, 2e-2, 4e-2)
@@ -66,8 +67,8 @@ def train(row: dict[str, Any], rate: float, seed: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     text = zahlen.data.text(king_james.path())
     torch.manual_seed(seed)
-    recipe = nn.RecurrentRecipe.of_text(row["model"], len(text.symbols), hidden=UNITS, **row["options"])
-    network = recipe.network()
+    recipe = RecurrentRecipe.of_text(row["model"], len(text.symbols), hidden=UNITS, **row["options"])
+    network = nn.network(recipe)
     net = network.twin() if row["twin"] else network
     start = time.perf_counter()
     history = nn.fit_stream(

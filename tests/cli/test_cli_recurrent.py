@@ -14,6 +14,7 @@ from test_cli import call, needs_cc
 
 import zahlen
 from zahlen import nn, sampling
+from zahlen.recipes import restored
 
 TEXT = "".join(f"{k} green bottles, and {k + 1} more; " for k in range(700))
 SMALL = ["--model", "lstm", "--hidden", "12", "--steps", "30", "--batch-size", "8", "--length", "16", "--quiet"]
@@ -219,7 +220,7 @@ def test_lengths_that_disagree_are_refused(lengths: Any, tmp_path: Path, capsys:
 
 def test_a_checkpoint_of_a_text_is_restored(trained: Path) -> None:
     content = nn.read_checkpoint(trained / "model.pt")
-    network = nn.restored(content["remarks"]).network()
+    network = nn.network(restored(content["remarks"]))
     network.load_state_dict(content["best"])
     assert network.machine().hash == zahlen.load(trained / "model.zn").hash
 
@@ -233,6 +234,6 @@ def test_recipes_that_are_none_are_refused(change: dict[str, Any]) -> None:
     good = {
         "model": "lstm", "shape": (2,), "lo": 0, "hi": 8, "step": 1, "mean": (1, 2), "deviation": (1, 1), "classes": 2
     }  # fmt: skip
-    assert nn.restored(good).network()
+    assert nn.network(restored(good))
     with pytest.raises(zahlen.ZahlenError):
-        nn.restored({**good, **change}).network()
+        nn.network(restored({**good, **change}))

@@ -14,6 +14,7 @@ from compilers import STRICT, TARGETS, compare_sequences, shell, target
 
 from zahlen import Machine, nn, sampling
 from zahlen.emit import c, harness, text
+from zahlen.recipes import RecurrentRecipe
 
 TEXT = "she sells sea shells by the sea shore; the shells she sells are sea shells, i am sure. " * 60
 SYMBOLS = sorted(set(TEXT))
@@ -33,7 +34,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
 def trained(name: str) -> tuple[nn.Sequential, Machine]:
     torch.manual_seed(1)
     options = dict(NETWORKS[name])
-    network = nn.RecurrentRecipe.of_text(options.pop("model"), len(SYMBOLS), hidden=12, **options).network()
+    network = nn.network(RecurrentRecipe.of_text(options.pop("model"), len(SYMBOLS), hidden=12, **options))
     symbols = [SYMBOLS.index(s) for s in TEXT]
     nn.fit_stream(network, symbols, steps=40, batch_size=16, length=16, lr=0.03, validation=0.0, progress=False)
     return network, network.machine(notes={"symbols": SYMBOLS, "unit": str(network.unit)})

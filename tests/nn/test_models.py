@@ -1,4 +1,3 @@
-import json
 import warnings
 from dataclasses import asdict
 
@@ -7,10 +6,9 @@ import pytest
 import torch
 from networks import assert_exact
 
-import zahlen
 from zahlen import Levels, nn
-from zahlen.machine import DataError, InputError, LayerError
-from zahlen.nn.models import ACTIVATIONS, centre_and_scale, readout
+from zahlen.machine import LayerError
+from zahlen.recipes import ACTIVATIONS, Kinds, Recipe, readout, restored
 
 
 def images(n=20, shape=(8, 8)):
@@ -22,93 +20,34 @@ def images(n=20, shape=(8, 8)):
 def test_ready_made_networks_are_exact(activation, weights):
     x, levels = images(), 2 if activation == "heaviside" else 5
     for model in ("mlp", "cnn"):
-        recipe = nn.Recipe.fitting(
+        recipe = Recipe.fitting(
             model, x, Levels(0, 16), 3, hidden=(7,), channels=(2, 3), levels=levels, weights=weights,
             activation=activation,
         )  # fmt: skip
-        network = recipe.network()
+        network = nn.network(recipe)
         assert network.output.shape == (3,)
         assert_exact(network, torch.from_numpy(x))
         assert network.twin()(torch.from_numpy(x)).shape == (20, 3)
 
 
 def test_a_recipe_builds_the_same_network_again():
-    recipe = nn.Recipe.fitting("cnn", images(), Levels(0, 16), 3, channels=(2,), hidden=(4,))
-    again = nn.restored(json.loads(json.dumps(asdict(recipe))))
-    assert again == recipe
+    recipe = Recipe.fitting("cnn", images(), Levels(0, 16), 3, channels=(2,), hidden=(4,))
     networks = []
-    for r in (recipe, again):
+    for r in (recipe, restored(asdict(recipe))):
         torch.manual_seed(1)
-        networks.append(r.network())
+        networks.append(nn.network(r))
     assert networks[0].machine().hash == networks[1].machine().hash
 
 
-@pytest.mark.parametrize("offset", [0, -7, 10**9, 2**60])
-@pytest.mark.parametrize("width", [1, 2, 200, 2**24, 2**35])
-def testcentre_and_scale_are_rounded_from_exact_sums(offset, width):
-    x = offset + np.random.default_rng(0).integers(0, width, 70_000)
-    mean, deviation = centre_and_scale(x)
-    n, exact = len(x), [int(v) for v in x]
-    assert 2 * n * mean - n <= 2 * sum(exact) < 2 * n * mean + n
-    variance = sum(v * v for v in exact) * n - sum(exact) ** 2  # times n^2
-    assert deviation >= 1
-    assert deviation == 1 or (2 * deviation - 1) ** 2 * n * n <= 4 * variance
-    assert 4 * variance < (2 * deviation + 1) ** 2 * n * n
-
-
-def test_centres_of_real_images():
-    for name, wanted in {"digits": (5, 6), "fashion-mnist": (73, 90)}.items():
-        try:
-            data = zahlen.data.load(name)
-        except DataError:
-            pytest.skip(f"{name} is not here")
-        recipe = nn.Recipe.fitting("mlp", data.train.x, data.alphabet, 10)
-        assert (recipe.mean, recipe.deviation) == wanted
-
-
-def test_samples_that_are_no_integers_are_refused():
-    for x in (images().astype(float), images(0)):
-        with pytest.raises(InputError, match="samples of integers"):
-            nn.Recipe.fitting("mlp", x, Levels(0, 16), 3)
-
-
-def test_images_get_one_centre_and_columns_one_each():
-    x = images()
-    recipe = nn.Recipe.fitting("mlp", x, Levels(0, 16), 3)
-    assert (recipe.mean, recipe.deviation) == (round(float(x.mean())), round(float(x.std())))
-    assert (recipe.lo, recipe.hi) == (0, 16)
+def test_columns_are_standardised():
     table = np.stack([np.arange(-50, 50), np.full(100, 700)], axis=1)
-    recipe = nn.Recipe.fitting("mlp", table, Levels(-50, 700), 2, hidden=())
-    assert (recipe.lo, recipe.hi) == (-50 - 1500, 700 + 1500)
-    assert (recipe.mean, recipe.deviation) == ((0, 700), (29, 1))
-    assert nn.restored(json.loads(json.dumps(asdict(recipe)))) == recipe
-    network = recipe.network()
+    network = nn.network(Recipe.fitting("mlp", table, Levels(-50, 700), 2, hidden=()))
     assert isinstance(network[1], nn.Standardise)
     assert_exact(network, torch.from_numpy(table))
 
 
-WRONG = [(name, value) for name in ("shape", "hidden", "channels") for value in (9, (0,), (2.0,), "12", None, [[3]])]
-WRONG += [(name, value) for name in ("lo", "hi", "mean") for value in ("1", 1.0, None, True, [1])]
-WRONG += [(name, 0) for name in ("step", "deviation", "classes")] + [("levels", 1), ("weights", 1)]
-WRONG += [("levels", 16.0), ("weights", Levels(0, 1)), ("deviation", (1,))]
-
-
-def test_what_is_no_recipe_is_refused():
-    good = asdict(nn.Recipe.fitting("mlp", images(), Levels(0, 16), 3))
-    for values, reason in [
-        ({**good, "colour": 1}, "not a recipe"),
-        ({k: v for k, v in good.items() if k != "classes"}, "not a recipe"),
-        ({}, "not a recipe"),
-        ([1], "not a recipe"),
-        ({1: 2}, "not a recipe"),
-        ({**good, "shape": ()}, "the shape of one sample is due"),
-        ({**good, "lo": 17}, "lo = 17 is above hi = 16"),
-        ({**good, "shape": (5,)}, "mean is a tuple of integers, got 8"),
-        ({**good, "shape": (5,), "mean": [1] * 5, "deviation": [1] * 4}, "for each of 5 columns"),
-        *(({**good, name: value}, f"Recipe: {name} is ") for name, value in WRONG),
-    ]:
-        with pytest.raises(LayerError, match=reason):
-            nn.restored(values)
+def test_what_cannot_be_built_is_refused():
+    good = asdict(Recipe.fitting("mlp", images(), Levels(0, 16), 3))
     for change, reason in [
         ({"model": "svm"}, "no model 'svm'"),
         ({"activation": "swish"}, "no activation 'swish'"),
@@ -116,14 +55,14 @@ def test_what_is_no_recipe_is_refused():
         ({"model": "cnn", "channels": (2,) * 4}, "4 halvings are too many"),
     ]:
         with pytest.raises(LayerError, match=reason):
-            nn.restored({**good, **change}).network()
-    table = nn.Recipe.fitting("cnn", images(shape=(5,)), Levels(0, 16), 3)
+            nn.network(restored({**good, **change}))
+    table = Recipe.fitting("cnn", images(shape=(5,)), Levels(0, 16), 3)
     with pytest.raises(LayerError, match="cnn: images"):
-        table.network()
+        nn.network(table)
 
 
 def test_the_readouts_weights_reach_further():
-    assert [readout(64, 3, w).scale for w in (255, 15, 3)] == [32, 5, 8]
+    assert [readout(Kinds(nn), 64, 3, w).scale for w in (255, 15, 3)] == [32, 5, 8]
     assert [nn.Linear(64, 3, weights=w).scale for w in (255, 15, 3)] == [128, 8, 8]
 
 
@@ -133,4 +72,4 @@ def test_no_readout_starts_with_equal_weights(features: int, weights: int):
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        readout(features, 10, weights)
+        readout(Kinds(nn), features, 10, weights)

@@ -108,11 +108,11 @@ def trained_network(path: Path, machine: Machine) -> Any | None:
     checkpoint = path.parent / "model.pt"
     if not checkpoint.is_file():
         return None
-    from .. import nn
+    from .. import nn, recipes
 
     content = nn.read_checkpoint(checkpoint)
     try:
-        network = nn.restored(content["remarks"]).network()
+        network = nn.network(recipes.restored(content["remarks"]))
         network.load_state_dict(content["best"])
     except (LayerError, RuntimeError, TypeError, ValueError) as error:
         raise FileError(f"{checkpoint}: not a checkpoint of this version: {error}") from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..machine import ToolError, replacing
 
 if TYPE_CHECKING:
-    from ..nn import History
+    from ..history import History
 
 
 def curves(histories: Mapping[str, History], accuracies: Mapping[str, float], path: Path) -> None:

@@ -20,7 +20,8 @@ from .files import directory
 
 if TYPE_CHECKING:
     from ..data import Dataset, Text
-    from ..nn import Epoch, History, Recipe, RecurrentRecipe
+    from ..history import Epoch, History
+    from ..recipes import Recipe, RecurrentRecipe
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,10 @@ class Results(ABC):
         """Train the discrete network, then the twin from the same start."""
         import torch
 
+        from .. import nn
+
         torch.manual_seed(self.schedule.seed)
-        network = self.recipe.network()
+        network = nn.network(self.recipe)
         nets = {"discrete": network, "float twin": network.twin()} if twin else {"discrete": network}
         for name, net in nets.items():
             checkpoint = self.out / ("twin.pt" if name == "float twin" else "model.pt")

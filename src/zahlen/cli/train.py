@@ -125,7 +125,7 @@ def train(
     rate = (0.01 if recurrent else 1e-3) if lr is None else lr
     norm = 0.25 if clip is None and recurrent else clip
     from .. import data as sources
-    from .. import nn
+    from .. import recipes
 
     # an absolute path, so that check finds the data from anywhere
     spec = str(path.resolve()) if path.exists() else data
@@ -135,7 +135,7 @@ def train(
         error_console.print(str(book), highlight=False)
         held = 0.05 if validation is None else validation
         stream = StreamSchedule(steps or 1500, batch_size or 64, length or 64, rate, seed, held, norm)
-        recipe = nn.RecurrentRecipe.of_text(model, len(book.symbols), **cells)
+        recipe = recipes.RecurrentRecipe.of_text(model, len(book.symbols), **cells)
         where: dict[str, Any] = {"spec": spec, "test": share}
         _go(Written(book, directory(out), recipe, stream, where), twin, resume, not quiet)
         return
@@ -143,13 +143,15 @@ def train(
     dataset = sources.load(data, label=label, sequence=sequence, step=step, test=share, seed=seed)
     error_console.print(str(dataset), highlight=False)
     _belongs(dataset.sequences, recurrent, "--model", "these are sequences; take lstm, gru or rnn")
-    made: nn.Recipe | nn.RecurrentRecipe
+    made: recipes.Recipe | recipes.RecurrentRecipe
     if recurrent:
         dataset = dataset.as_sequences()
-        made = nn.RecurrentRecipe.fitting(model, dataset.train.values, dataset.alphabet, len(dataset.classes), **cells)
+        made = recipes.RecurrentRecipe.fitting(
+            model, dataset.train.values, dataset.alphabet, len(dataset.classes), **cells
+        )
     else:
         options = {**grid, "activation": activation, "hidden": widths, "channels": numbers(channels or "16,32")}
-        made = nn.Recipe.fitting(model, dataset.train.x, dataset.alphabet, len(dataset.classes), **options)
+        made = recipes.Recipe.fitting(model, dataset.train.x, dataset.alphabet, len(dataset.classes), **options)
     where = {"spec": spec, "label": label, "sequence": sequence, "step": step, "test": share, "seed": seed}
     schedule = Schedule(
         epochs or (60 if recurrent else 10), batch_size or (32 if recurrent else 128), rate, seed,

@@ -11,6 +11,7 @@ from .affine import Linear
 from .chance import Chance
 from .containers import Add, Sequential
 from .layer import Layer, Parameter, Spec
+from .models import network
 from .optimisers import Momentum
 from .shape import Flatten, Input, Reshape, Standardise
 
@@ -34,4 +35,5 @@ __all__ = [
     "Spec",
     "Standardise",
     "TanhD",
+    "network",
 ]

@@ -15,11 +15,10 @@ from .activations import Activation, HardTanhD, Heaviside, ReLUD, SigmoidD, Sign
 from .containers import Add, Identity, Sequential
 from .iterated import IteratedMap
 from .linear import Conv1d, Conv2d, Embedding, Linear
-from .models import Recipe
+from .models import network
 from .norm import BatchNorm
 from .recurrent import GRU, LSTM, RNN
-from .recurrent_models import RecurrentRecipe, restored
-from .run import Epoch, History, read_checkpoint
+from .run import read_checkpoint
 from .shape import Flatten, Input, MaxPool2d, Reshape, Standardise, SumPool2d
 from .spec import Layer, Spec
 from .streams import fit_stream, stream_loss
@@ -35,11 +34,9 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "Embedding",
-    "Epoch",
     "Flatten",
     "HardTanhD",
     "Heaviside",
-    "History",
     "Identity",
     "Input",
     "IteratedMap",
@@ -47,8 +44,6 @@ __all__ = [
     "Linear",
     "MaxPool2d",
     "ReLUD",
-    "Recipe",
-    "RecurrentRecipe",
     "Reshape",
     "Sequential",
     "SigmoidD",
@@ -60,8 +55,8 @@ __all__ = [
     "evaluate",
     "fit",
     "fit_stream",
+    "network",
     "outputs",
     "read_checkpoint",
-    "restored",
     "stream_loss",
 ]

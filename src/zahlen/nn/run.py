@@ -2,54 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import math
 import pickle
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Generator, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from ..history import Epoch, History, Report, bar
 from ..machine import FileError, InputError, LayerError, replacing
-
-
-@dataclass
-class Epoch:
-    """What one pass over the training data gave; accuracies are shares of 1, nan where targets are no classes."""
-
-    loss: float
-    accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-    seconds: float
-
-
-@dataclass
-class History:
-    """The course of a training.
-
-    Attributes
-    ----------
-    epochs : list of Epoch
-    best : int
-        Index of the epoch whose weights the model has now.
-    interrupted : bool
-        Whether Ctrl-C ended it early.
-    """
-
-    epochs: list[Epoch] = field(default_factory=list)
-    best: int = -1
-    interrupted: bool = False
-
 
 Part = tuple[Tensor, float, int]
 """What a batch gave: its mean loss, how many classes were named right (nan: no classes), how many targets it has."""
@@ -115,7 +83,7 @@ class Run:
         if resume and path is not None and path.exists():
             self.restore(path)
         done = min(len(self.history.epochs) * self.source.steps, self.total)
-        with _bar(progress, name, self.total, done, self.source.course) as report:
+        with bar(progress, name, self.total, done, self.source.course) as report:
             try:
                 for _ in range(len(self.history.epochs), self.epochs):
                     self.epoch(report)
@@ -140,7 +108,7 @@ class Run:
         self.remarks = remarks
         self.settings |= {"network": repr(self.model), "data": _checksum(self.source.tensors())}
 
-    def epoch(self, report: Callable[[float, float], None]) -> None:
+    def epoch(self, report: Report) -> None:
         """One epoch of training, then a look at what is held back."""
         start = time.perf_counter()
         self.model.train()
@@ -254,22 +222,3 @@ def _checksum(tensors: Iterable[Tensor]) -> int:
     for tensor in tensors:
         result = zlib.crc32(tensor.detach().cpu().contiguous().numpy().tobytes(), result)
     return result
-
-
-@contextlib.contextmanager
-def _bar(
-    shown: bool, name: str, total: int, done: int, course: Callable[[float, float], str]
-) -> Iterator[Callable[[float, float], None]]:
-    if not shown:
-        yield lambda loss, accuracy: None
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[course]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as bars:
-        task = bars.add_task(name, total=total, completed=done, course="")
-        yield lambda loss, accuracy: bars.update(task, advance=1, course=course(loss, accuracy))

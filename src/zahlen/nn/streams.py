@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..history import History
 from ..machine import InputError, LayerError
 from .containers import evaluating
-from .run import History, Part, Run
+from .run import Part, Run
 from .training import device_of, scaled, whole
 
 

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..history import History
 from ..machine import InputError, LayerError
 from .containers import evaluating
 from .norm import BatchNorm
-from .run import History, Part, Run
+from .run import Part, Run
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
