@@ -239,7 +239,7 @@ def _lstm(name: str, title: str, quick: bool) -> Network:
     bias = (constants["bias_ih"] + constants["bias_hh"]).astype(np.float64) / layer.cell.unit
     recurrent = Recurrent(
         constants["weight_ih"].astype(np.int8),
-        1 / float(layer._input_scale(0)),
+        1 / float(layer.recurrence.input_scale(0)),
         constants["weight_hh"].astype(np.int8),
         1 / layer.scale,
         bias,

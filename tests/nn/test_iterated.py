@@ -215,7 +215,11 @@ def test_one_block_that_reads_itself_is_an_rnn(unit, weights):
         rnn[1].bias_hh_l0.zero_()
         for name, value in (("weight_ih", 0), ("weight_hh", 0), ("bias", "bias_ih_l0")):
             getattr(ours[1], name).copy_(getattr(rnn[1], value or f"{name}_l0"))
-    assert (ours[1].scale, ours[1].shift, ours[1].cell.unit) == (rnn[1].scale, rnn[1].shift, rnn[1].cell.unit)
+    assert (ours[1].scale, ours[1].shift, ours[1].cell.unit) == (
+        rnn[1].scale,
+        rnn[1].recurrence.shift,
+        rnn[1].cell.unit,
+    )
     assert (ours[1].shift > 0) == (unit == 3000)
     x = sequences(rnn)
     expected, state = rnn.unroll(x)

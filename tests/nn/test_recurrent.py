@@ -112,7 +112,7 @@ def test_weights_stay_on_their_grid(kind, weights):
 @pytest.mark.parametrize("layers", [1, 2])
 def test_inputs_on_a_large_unit_shift_the_states_share(kind, layers):
     model = on_features(kind, layers, unit=3000)
-    assert model[1].shift > 0
+    assert model[1].recurrence.shift > 0
     assert_exact(model, sequences(model))
 
 
@@ -121,12 +121,12 @@ def test_inputs_on_a_large_unit_shift_the_states_share(kind, layers):
 def test_inputs_on_a_small_unit_shift_their_own_share(kind, layers):
     model = on_features(kind, layers, unit=1, levels=64)
     layer = model[1]
-    assert layer.input_shift > 0
-    assert layer.shift == 0
+    assert layer.recurrence.input_shift > 0
+    assert layer.recurrence.shift == 0
     with torch.no_grad():
         layer.weight_ih_l0.fill_(1.5)  # the grid reaches that far
     weight = layer.constants(0)["weight_ih"].detach()
-    worth = weight.flatten()[0] * (1 << layer.input_shift) / layer.cell.unit
+    worth = weight.flatten()[0] * (1 << layer.recurrence.input_shift) / layer.cell.unit
     assert abs(float(worth) - 1.5) < 0.1
     assert_exact(model, sequences(model))
 
@@ -444,7 +444,7 @@ def test_the_largest_sums_that_are_taken_are_exact(kind):
         except LayerError:
             bad = middle
     model = made(good)
-    assert model[1]._recurrent_bound(0) > 2**22
+    assert model[1].recurrence.bound > 2**22
     with torch.no_grad():
         for p in model.parameters():
             p.copy_(1e3 * p.sign())

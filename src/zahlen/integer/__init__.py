@@ -13,9 +13,13 @@ from .containers import Add, Sequential
 from .layer import Layer, Parameter, Spec
 from .models import network
 from .optimisers import Momentum
+from .recurrent import GRU, LSTM, RNN
 from .shape import Flatten, Input, Reshape, Standardise
 
 __all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
     "Activation",
     "Add",
     "Chance",

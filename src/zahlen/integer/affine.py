@@ -20,7 +20,6 @@ class Affine(Layer):
 
     weight: Parameter
     bias: Parameter | None
-    first = False  # whether nobody asks for the gradient of the input
 
     def _prepare(self, fan_in: int, out: int, bias: bool, weights: int | Levels, scale: int | None) -> None:
         self.grid = weight_grid(weights)

@@ -207,6 +207,14 @@ def column_sums(d: IntArray) -> IntArray:
     return sums
 
 
+def add_rows(d: IntArray, index: IntArray, out: IntArray) -> None:
+    """Add row r of an int16 matrix to row ``index[r]`` of an int64 matrix; the index is int32."""
+    if kernels is None:
+        np.add.at(out, index, d)
+    else:
+        kernels.add_rows(d, index, out, d.shape[1])
+
+
 # ---------------------------------------------------------------------------------------------------- activations
 
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..machine import Builder, IntArray, LayerError, Machine, Wire
+from ..machine import Builder, InputError, IntArray, LayerError, Levels, Machine, Wire
 from .affine import Affine
+from .arithmetic import clamped
 from .chance import Chance
 from .layer import Layer, Parameter, Spec
+from .recurrent import Recurrent, State
 from .shape import Input
 
 
@@ -23,8 +25,9 @@ class Sequential(Layer):
     *layers : Layer
     seed : int
         Of the initial weights.
-    bits : int
-        A gradient of 1.0 is 2^bits; gradients are clamped to 16 bits.
+    bits : int, optional
+        A gradient of 1.0 is 2^bits; gradients are clamped to 16 bits. By default 14, of recurrent networks 10, whose
+        gradients are sums over time.
 
     Examples
     --------
@@ -39,21 +42,32 @@ class Sequential(Layer):
     True
     """
 
-    def __init__(self, *layers: Layer, seed: int = 0, bits: int = 14) -> None:
+    def __init__(self, *layers: Layer, seed: int = 0, bits: int | None = None) -> None:
         for k, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 raise LayerError(f"Sequential: {k} is a {type(layer).__name__}, which is no layer of zahlen.integer")
         if not layers:
             raise LayerError("Sequential: at least one layer is due")
-        if not 1 <= bits <= 14:
+        self.children, self.seed = layers, seed
+        self.stateful = [layer for layer in self.layers() if isinstance(layer, Recurrent)]
+        self.bits = (10 if self.stateful else 14) if bits is None else bits
+        if not 1 <= self.bits <= 14:
             raise LayerError(f"Sequential: bits of gradients are 1 to 14, got {bits}")
-        self.children, self.seed, self.bits = layers, seed, bits
         if isinstance(layers[0], Input):
             self._output = self._chain(layers[0].begin(), layers[1:])
+            self._name_recurrent()
             self.start(Chance(seed))
-            first = next((layer for layer in self.layers() if isinstance(layer, Affine)), None)
-            if first is not None and first is next((c for c in layers if any(True for _ in c.parameters())), None):
-                first.first = True
+            last = next((layer for layer in layers if next(layer.parameters(), None) is not None), None)
+            if isinstance(last, (Affine, Recurrent)):
+                last.first = True
+
+    def _name_recurrent(self) -> None:
+        """lstm_1, lstm_2, gru_1, .. in the order of the network, as `zahlen.nn` names them."""
+        counts: dict[str, int] = {}
+        for layer in self.stateful:
+            first = counts.get(layer.kind, 0)
+            counts[layer.kind] = first + layer.num_layers
+            layer.names = tuple(f"{layer.kind}_{first + k + 1}" for k in range(layer.num_layers))
 
     def describe(self) -> str:
         return ", ".join(map(repr, self.children))
@@ -102,9 +116,65 @@ class Sequential(Layer):
             raise LayerError("Sequential: only a network that begins with integer.Input is whole; put one in front")
         return self.children[0]
 
+    @property
+    def recurrent(self) -> bool:
+        """Whether the network has a state, so that arrays are (batch, time, *shape)."""
+        return bool(self.stateful)
+
     def __call__(self, x: Any) -> IntArray:
-        """Integers (batch, *shape), checked, to the network's output."""
-        return self.forward(self.input.checked(x))
+        """Integers (batch, *shape), checked, to the network's output; (batch, time, ..) if recurrent."""
+        return self.unroll(x)[0] if self.recurrent else self.forward(self.input.checked(x))
+
+    def unroll(self, x: Any, state: Mapping[str, Any] | None = None) -> tuple[IntArray, State]:
+        """Run over sequences, from a state to a state.
+
+        Parameters
+        ----------
+        x : integer array (batch, time, *shape)
+        state : mapping of str to integer array (batch, units), optional
+            As an earlier call, or the machine's `step`, left it; by default the machine's initial state.
+
+        Returns
+        -------
+        output : int32 array (batch, time, *shape)
+        state : dict of str to int64 array (batch, units)
+            The registers after the last step, by their names in the machine.
+
+        Raises
+        ------
+        InputError
+            If there is no step, or the state is none of this network.
+        """
+        if not self.recurrent:
+            raise LayerError("Sequential: a network without a recurrent layer has no state; call it")
+        x = np.asarray(x)
+        if x.ndim < 2 or not x.shape[0] or not x.shape[1]:
+            raise InputError(f"sequences (batch, time, ..) of at least one step are due, got {x.shape}")
+        batch, time = x.shape[:2]
+        rows = self.input.checked(np.ascontiguousarray(x.swapaxes(0, 1)).reshape(time * batch, *x.shape[2:]))
+        if state is not None:
+            state = self._checked_state(state, batch)
+        for layer in self.stateful:
+            layer.batch, layer.entering = batch, state
+        y = self.forward(rows)
+        leaving = {name: value for layer in self.stateful for name, value in layer.leaving.items()}
+        return y.reshape(time, batch, *y.shape[1:]).swapaxes(0, 1), leaving
+
+    def _checked_state(self, state: Mapping[str, Any], batch: int) -> State:
+        wanted = {n: (levels, layer) for layer in self.stateful for n, levels in layer.registers().items()}
+        if not isinstance(state, Mapping) or set(state) != set(wanted):
+            got = ", ".join(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
+            raise InputError(f"state: a mapping with {', '.join(wanted)} is due, got {got}; is it of another network?")
+        result = {name: np.asarray(value) for name, value in state.items()}
+        for name, (levels, layer) in wanted.items():
+            value = result[name]
+            if value.dtype.kind not in "iu" or value.shape != (batch, layer.hidden_size):
+                raise InputError(
+                    f"state: {name} is integers {(batch, layer.hidden_size)}, got {value.dtype} {value.shape}"
+                )
+            if not levels.contains_all(value):
+                raise InputError(f"state: {name} holds {value.min()}..{value.max()}, the register {levels}")
+        return result
 
     def forward(self, x: IntArray) -> IntArray:
         for layer in self.children:
@@ -116,7 +186,7 @@ class Sequential(Layer):
             if isinstance(layer, Input):
                 break
             d = layer.backward(d)
-            if isinstance(layer, Affine) and layer.first:
+            if layer.first:
                 break
         return d
 
@@ -145,8 +215,6 @@ class Add(Layer):
         return repr(self.body)
 
     def bind(self, spec: Spec) -> Spec:
-        from ..machine import Levels
-
         self.spec = spec
         out = self.body.bind(spec)
         unit = max(out.unit, spec.unit)
@@ -181,8 +249,6 @@ class Add(Layer):
         return wide
 
     def backward(self, d: IntArray) -> IntArray:
-        from .arithmetic import clamped
-
         both, clamps = clamped(self.body.backward(d).astype(np.int32) + d)
         self.clamps += clamps
         return np.asarray(both, dtype=np.int16)

@@ -90,10 +90,13 @@ class Parameter:
         steps = (self.latent.astype(np.int64) - (grid.lo << self.fraction) + grain // 2) // grain
         self.weight[...] = np.clip(grid.lo + grid.step * steps, grid.lo, grid.hi)
 
-    def receives(self, unit: Fraction, bound: int, most: int) -> None:
-        """Take note of what gradients are: steps per 1.0, greatest of one sample, and how many samples are summed."""
+    def receives(self, unit: Fraction, bound: int, most: int, *, long: bool = False) -> None:
+        """Take note of what gradients are: steps per 1.0, greatest of one sample, and how many samples are summed.
+
+        They are kept in 64 bits where 32 are not proven to hold them, or `long` asks for it.
+        """
         self.unit, self.bound = unit, bound * most
-        self.gradient = np.zeros(self.latent.shape, dtype=np.int32 if self.bound <= INT32 else np.int64)
+        self.gradient = np.zeros(self.latent.shape, dtype=np.int64 if long or self.bound > INT32 else np.int32)
 
 
 class Layer:
@@ -107,6 +110,7 @@ class Layer:
     spec: Spec | None = None
     bits: int = 0  # of gradients; the network says it
     clamps: int = 0
+    first: bool = False  # whether nobody asks for the gradient of the input
 
     def bind(self, spec: Spec) -> Spec:
         """Take note of what comes in; return what goes out."""

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..cells import MOST_LEVELS
+from ..cells import LARGEST_INPUT, MOST_LEVELS, coarse, rise
 from ..grids import default_scale, weight_grid
 from ..machine import Builder, IntArray, LayerError, Levels, Wire
 from .cells import RNNCell
 from .exact import exact_products
-from .recurrent import LARGEST_INPUT, FloatStateful, Stateful, checked_state, coarse, rise
+from .recurrent import FloatStateful, Stateful, checked_state
 from .scan import scan
 from .spec import FLOAT32_LIMIT, Spec, carrier, whole
 from .weights import integers, on_grid, warn_if_dead
@@ -157,12 +157,10 @@ class IteratedMap(Stateful):
         self.spec = spec
         # a coarse unit leaves too few integers for the weights of the input: the sums over h are shifted up, as far as
         # 24 bits reach with all blocks open, so that units are the same whatever is open
-        unit, self.shift = self.scale * (self.levels - 1), 0
-        while (
-            self.shift < 12 and coarse(unit << self.shift, self.grid, spec) and self._room(self.shift + 1, self.hidden)
-        ):
+        unit, self.shift, input_ = self.scale * (self.levels - 1), 0, (self.grid, spec.size, spec.unit)
+        while self.shift < 12 and coarse(unit << self.shift, *input_) and self._room(self.shift + 1, self.hidden):
             self.shift += 1
-        self.input_shift = rise(unit << self.shift, self.grid, spec)
+        self.input_shift = rise(unit << self.shift, *input_)
         self.cell = self._cell(self.shift)
         self._bias_grid = Levels(-LARGEST_INPUT * self.cell.unit, LARGEST_INPUT * self.cell.unit)
         reads = max(sum(n for n, entry in zip(self.sizes[1:], row[1:]) if entry) for row in self.mask)

@@ -5,31 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..cells import MOST_LEVELS
-from ..grids import default_scale, weight_grid
+from ..cells import MOST_LEVELS, PARTS, Recurrence, recurrent_scale
+from ..grids import weight_grid
 from ..machine import Builder, InputError, LayerError, Levels, Wire
 from .cells import Cell, GRUCell, LSTMCell, RNNCell
 from .exact import exact_products
 from .scan import scan
-from .spec import FLOAT32_LIMIT, Layer, Spec, carrier, whole
+from .spec import Layer, Spec, carrier, whole
 from .stairs import reached
 from .weights import integers, on_grid, warn_if_dead
 
 State = dict[str, Tensor]
 """Every register of a network by its name in the machine, (batch, units) of integers."""
 
-PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 WIDE = 7.5
 """A twin's cell is not clipped where the discrete one reaches further than this: PyTorch's own layer has no clip."""
-LARGEST_INPUT = 8
-"""Symbols' rows and biases are limited to this absolute value, in real units: every gate is shut long before."""
 
 
 class Stateful(Layer):
@@ -105,9 +102,7 @@ class Recurrent(Stateful):
             raise LayerError(f"{type(self).__name__}: products is 'native' or 'tables', got {products!r}")
         self.products, self.symbols = products, bool(symbols)
         self.grid = weight_grid(weights)
-        usual = default_scale(self.grid, self.hidden_size)
-        # recurrent weights grow larger than those of dense layers: a fine grid reaches +-2 for 128 units
-        usual = max(1, usual // 2) if self.grid.size >= 128 else usual
+        usual = recurrent_scale(self.grid, self.hidden_size)
         self.scale = usual if scale is None else whole(self, scale, "scale")
         bound = 1 / math.sqrt(hidden_size)
         for k in range(num_layers):
@@ -145,44 +140,22 @@ class Recurrent(Stateful):
         elif spec.shape != (self.input_size,):
             raise self.fail(f"receives shape {spec.shape} a step, not ({self.input_size},)")
         self.spec = spec
-        hidden = self.cell_type.hidden(self.levels)
-        unit = self.scale * hidden.hi
-        self.shift = 0
-        if not self.symbols:
-            while self.shift < 12 and coarse(unit << self.shift, self.grid, spec) and self._room(self.shift + 1):
-                self.shift += 1
-        self.input_shift = 0 if self.symbols else rise(unit << self.shift, self.grid, spec)
-        if not self._room(self.shift):
+        unit = None if self.symbols else spec.unit
+        self.recurrence = Recurrence.fitting(self._cell, self.grid, self.scale, self.hidden_size, spec.size, unit)
+        if not self.recurrence.room:
             raise self.fail(
-                f"pre-activations up to {self._recurrent_bound(self.shift)} leave 24 bits; take a smaller scale, fewer "
-                "levels, weights or units"
+                f"pre-activations up to {self.recurrence.bound} leave 24 bits; take a smaller scale, fewer levels, "
+                "weights or units"
             )
-        self.cell = self._cell(self.shift)
-        self._row_grid = Levels(-LARGEST_INPUT * self.cell.unit, LARGEST_INPUT * self.cell.unit)
-        # what the input adds may be cut off where it shuts every gate whatever the state adds
-        self._input_limit = FLOAT32_LIMIT - 1 - self._recurrent_bound(self.shift)
-        return Spec((self.hidden_size,), hidden, Fraction(hidden.hi))
+        return Spec((self.hidden_size,), self.recurrence.hidden, Fraction(self.recurrence.hidden.hi))
 
-    def _cell(self, shift: int) -> Cell:
-        unit = self.scale * self.cell_type.hidden(self.levels).hi << shift
+    def _cell(self, unit: int) -> Cell:
         return self.cell_type(self.levels, self.gate_levels, self.cell_bits, unit)
 
-    def _recurrent_bound(self, shift: int) -> int:
-        """Of the state's share with its bias."""
-        widest = max(abs(self.grid.lo), abs(self.grid.hi)) * self.cell_type.hidden(self.levels).hi
-        return (self.hidden_size * widest << shift) + LARGEST_INPUT * self._cell(shift).unit
-
-    def _room(self, shift: int) -> bool:
-        """Whether 24 bits have room for the state's share, and for an input that shuts every gate against it."""
-        return 2 * self._recurrent_bound(shift) + self._cell(shift).reach() < FLOAT32_LIMIT
-
-    def _input_scale(self, k: int) -> Fraction:
-        """Integer steps of a weight of the input per 1.0, before the shift."""
-        return Fraction(self.scale) if k else self.cell.unit / (self.receives().unit * (1 << self.input_shift))
-
-    def _input_shift(self, k: int) -> int:
-        """By how much the input's products are shifted up; layers behind the first receive what the state holds."""
-        return self.shift if k else self.input_shift
+    @property
+    def cell(self) -> Cell:
+        """The cell between the products."""
+        return cast(Cell, self.recurrence.cell)
 
     def constants(self, k: int) -> dict[str, Tensor]:
         """A layer's integers as float32 tensors by the names in `PARTS`, gradients passing straight through.
@@ -190,10 +163,11 @@ class Recurrent(Stateful):
         ``weight_ih`` of symbols is (gates * units, symbols), one column a symbol, in units of the pre-activation.
         """
         unit = float(self.cell.unit)
-        scales = (float(self._input_scale(k)), float(self.scale), unit, unit)
-        grids = (self.grid, self.grid, self._row_grid, self._row_grid)
+        scales = (float(self.recurrence.input_scale(k)), float(self.scale), unit, unit)
+        rows = self.recurrence.row_grid
+        grids = (self.grid, self.grid, rows, rows)
         if self.symbols and k == 0:
-            scales, grids = (unit, *scales[1:]), (self._row_grid, *grids[1:])
+            scales, grids = (unit, *scales[1:]), (rows, *grids[1:])
         values = (on_grid(self._parameter(part, k), s, g) for part, s, g in zip(PARTS, scales, grids))
         return dict(zip(PARTS, values))
 
@@ -219,7 +193,7 @@ class Recurrent(Stateful):
         z = z.view(_steps(z, batch), batch, z.shape[-1])
         h, c = self._entering(k, z)
         more = constants["bias_hh"] if self.cell.separate else None
-        hs, cs = scan(self.cell, z, constants["weight_hh"], h, c, shift=self.shift, bias=more)
+        hs, cs = scan(self.cell, z, constants["weight_hh"], h, c, shift=self.recurrence.shift, bias=more)
         registers = {"h": hs, "c": cs}
         for key in self.cell.state:
             self.leaving[f"{self.names[k]}_{key}"] = registers[key][-1]
@@ -235,14 +209,14 @@ class Recurrent(Stateful):
             # a row for each symbol with its bias added once
             return F.embedding(x.long().view(-1), weight.t() + bias)
         bound = self.receives().bound if k == 0 else self.cell_type.hidden(self.levels).hi
-        shift = self._input_shift(k)
+        shift = self.recurrence.shift_of(k)
         weight = weight * float(1 << shift) if shift else weight
         rows = float(weight.detach().abs().sum(1).amax()) * bound + float(bias.detach().abs().amax())
         dtype = carrier(int(rows), self)
         with exact_products(x.device):
             z = F.linear(x.to(dtype), weight.to(dtype), bias.to(dtype))
-        if rows > self._input_limit:
-            z = z.clamp(-self._input_limit, self._input_limit)
+        if rows > self.recurrence.input_limit:
+            z = z.clamp(-self.recurrence.input_limit, self.recurrence.input_limit)
         return z.to(torch.float32)
 
     def _entering(self, k: int, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -263,12 +237,8 @@ class Recurrent(Stateful):
         return state["h"], state.get("c", state["h"])
 
     def registers(self) -> dict[str, Levels]:
-        held = self._held()
+        held = self.recurrence.held()
         return {f"{name}_{key}": held[key] for name in self.names for key in self.cell.state}
-
-    def _held(self) -> dict[str, Levels]:
-        """What each kind of register holds."""
-        return {"h": self.cell.hidden(self.levels), "c": Levels(-self.cell.limit, self.cell.limit)}
 
     def widths(self) -> dict[str, int]:
         return dict.fromkeys(self.registers(), self.hidden_size)
@@ -277,44 +247,9 @@ class Recurrent(Stateful):
 
     def emit(self, builder: Builder, x: Wire) -> Wire:
         for k, name in enumerate(self.names):
-            x = self._emit_layer(builder, x, k, name)
+            constants = {part: integers(value) for part, value in self.constants(k).items()}
+            x = self.recurrence.emit(builder, x, k, name, constants, self.products)
         return x
-
-    def _emit_layer(self, builder: Builder, x: Wire, k: int, name: str) -> Wire:
-        shape, cell, n = (self.hidden_size,), self.cell, self.hidden_size
-        held = self._held()
-        registers = {key: builder.register(f"{name}_{key}", shape, held[key], cell.initial[key]) for key in cell.state}
-        h = registers.get("h")
-        if h is None:
-            stairs = cell.output  # type: ignore[attr-defined]
-            h = builder.staircase(registers["c"], stairs.thresholds, stairs.values, name=f"{name}_h")
-        constants = {part: integers(value) for part, value in self.constants(k).items()}
-        bias, more = constants["bias_ih"], constants["bias_hh"]
-        if not cell.separate:
-            bias, more = bias + more, np.zeros_like(more)
-        if self.symbols and k == 0:
-            symbol = builder.reshape(x, ()) if x.shape else x
-            ours = builder.embed(symbol, constants["weight_ih"].T + bias, name=f"{name}_x")
-        elif shift := self._input_shift(k):
-            ours = builder.shift(builder.affine(x, constants["weight_ih"]), -shift)
-            ours = builder.add(ours, builder.constant(bias), name=f"{name}_x")
-        else:
-            ours = builder.affine(x, constants["weight_ih"], bias, name=f"{name}_x")
-        if self.shift:
-            theirs = builder.shift(builder.affine(h, constants["weight_hh"]), -self.shift)
-            theirs = builder.add(theirs, builder.constant(more)) if more.any() else theirs
-        else:
-            theirs = builder.affine(h, constants["weight_hh"], more)
-        parts: list[tuple[Wire, ...]]
-        if cell.separate:
-            parts = [(_part(builder, ours, j, n), _part(builder, theirs, j, n)) for j in range(cell.gates)]
-        else:
-            z = builder.add(ours, theirs, name=f"{name}_z")
-            parts = [(_part(builder, z, j, n),) for j in range(cell.gates)]
-        following = cell.emit(builder, name, parts, self.products)
-        if "h" in registers:
-            builder.connect(registers["h"], following)
-        return following
 
     # ------------------------------------------------------------------------------------------------ twin
 
@@ -324,27 +259,6 @@ class Recurrent(Stateful):
             for name, value in module.cells.named_parameters():
                 value.copy_(getattr(self, name))
         return module
-
-
-def coarse(unit: int, grid: Levels, spec: Spec) -> bool:
-    """Whether this unit leaves too few integers for the input's weights, so that the state's share is shifted up."""
-    return unit < max(1, default_scale(grid, spec.size) // 2) * spec.unit
-
-
-def rise(unit: int, grid: Levels, spec: Spec) -> int:
-    """By how much the input's products are shifted up, where this unit would hold its weights near zero.
-
-    Weights are to reach +-2, or twice as far as usual for so many features if their grid is coarse.
-    """
-    finest = max(Fraction(max(abs(grid.lo), abs(grid.hi)), 2), Fraction(2 * default_scale(grid, spec.size)))
-    shift = 0
-    while unit > finest * spec.unit * (1 << shift):
-        shift += 1
-    return shift
-
-
-def _part(builder: Builder, z: Wire, j: int, n: int) -> Wire:
-    return z if z.shape == (n,) else builder.slice(z, (j * n,), ((j + 1) * n,))
 
 
 class LSTM(Recurrent):
