@@ -207,26 +207,27 @@ def test_lstm_gradients_by_their_definition():
 
 
 @kinds
-@pytest.mark.parametrize("symbols", [True, False])
-def test_gradients_point_where_float_gradients_do(kind, symbols):
+@pytest.mark.parametrize(("symbols", "layers"), [(True, 1), (False, 1), (True, 2), (False, 2)])
+def test_gradients_point_where_float_gradients_do(kind, symbols, layers):
     """The network of zahlen.nn with the same weights, whose backward pass is in floats."""
     torch = pytest.importorskip("torch")
     from zahlen import nn
 
-    net = (on_symbols if symbols else on_features)(kind, hidden=24, levels=33)
+    net = (on_symbols if symbols else on_features)(kind, layers, hidden=24, levels=33)
     x = sequences(net, 8, 16)
     labels = np.random.default_rng(1).integers(0, 2, x.shape[:2])
     layer, last = net.children[1:]
     start = nn.Input(net.input.shape, net.input.alphabet, unit=net.input.unit)
     theirs = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[kind](
-        layer.input_size, 24, levels=33, symbols=symbols, scale=layer.scale
+        layer.input_size, 24, layers, levels=33, symbols=symbols, scale=layer.scale
     )
     twin = nn.Sequential(start, theirs, nn.Linear(24, last.out_features, scale=last.scale))
     with torch.no_grad():
-        for part, p in layer.passes[0].parameters.items():
-            getattr(theirs, f"{part}_l0").copy_(torch.from_numpy(p.weight.T / float(p.scale)))
-        if kind != "gru":
-            theirs.bias_hh_l0.zero_()
+        for one in layer.passes:
+            for part, p in one.parameters.items():
+                getattr(theirs, f"{part}_l{one.k}").copy_(torch.from_numpy(p.weight.T / float(p.scale)))
+            if kind != "gru":
+                getattr(theirs, f"bias_hh_l{one.k}").zero_()
         twin[2].weight.copy_(torch.from_numpy(last.weight.weight.T / float(last.weight.scale)))
         twin[2].bias.copy_(torch.from_numpy(last.bias.weight / float(last.bias.scale)))
     output = twin(torch.from_numpy(x))
@@ -235,13 +236,13 @@ def test_gradients_point_where_float_gradients_do(kind, symbols):
         nn.outputs(twin, torch.from_numpy(x)).flatten(0, 1), torch.from_numpy(labels).flatten()
     )
     loss.backward()
-    gradients = dict(zip(layer.passes[0].parameters, learning_step(net, x, labels, 12)[0]))
-    for part, mine in gradients.items():
-        real = getattr(theirs, f"{part}_l0").grad.numpy().T.ravel()
-        mine = mine.astype(float).ravel() / float(layer.passes[0].parameters[part].unit) / labels.size
+    gradients = iter(learning_step(net, x, labels, 12)[0])
+    for part, p, k in ((part, p, one.k) for one in layer.passes for part, p in one.parameters.items()):
+        real = getattr(theirs, f"{part}_l{k}").grad.numpy().T.ravel()
+        mine = next(gradients).astype(float).ravel() / float(p.unit) / labels.size
         cosine = (real @ mine) / np.sqrt((real @ real) * (mine @ mine))
-        assert cosine > 0.99, part
-        assert 0.9 < np.sqrt((mine @ mine) / (real @ real)) < 1.1, part
+        assert cosine > 0.99, (part, k)
+        assert 0.9 < np.sqrt((mine @ mine) / (real @ real)) < 1.1, (part, k)
 
 
 # ---------------------------------------------------------------------------------------------------- learning
