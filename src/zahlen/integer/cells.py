@@ -77,8 +77,8 @@ class Steps(ABC):
         self.cell, self.state = cell, do.Scale.of(Fraction(1, scale))
 
     @abstractmethod
-    def forward(self, t: int, z: IntArray, tape: Tape) -> int:
-        """Step t from pre-activations int32 (batch, gates * units): how often the cell was clamped."""
+    def forward(self, t: int, z: IntArray, tape: Tape) -> None:
+        """Step t from pre-activations int32 (batch, gates * units)."""
 
     @abstractmethod
     def backward(
@@ -108,21 +108,20 @@ class LSTMSteps(Steps):
         old, new, shift = self.cell.mix
         return rounded(((f * c) << old) + ((i * g) << new), shift)
 
-    def forward(self, t: int, z: IntArray, tape: Tape) -> int:
+    def forward(self, t: int, z: IntArray, tape: Tape) -> None:
         c, h_next, c_next, kept = tape.c[t], tape.h[t + 1], tape.c[t + 1], tape.kept[t]
         if do.kernels is not None:
-            count: int = do.kernels.lstm_forward(self.cell.plan, z, c, h_next, c_next, kept, *c.shape)
-            return count
+            do.kernels.lstm_forward(self.cell.plan, z, c, h_next, c_next, kept, *c.shape)
+            return
         cell = self.cell
         zi, zf, zg, zo = np.split(z, 4, axis=1)
         i, f, g, o = (
             reached(s, p) for s, p in zip((cell.gate, cell.gate, cell.candidate, cell.gate), (zi, zf, zg, zo))
         )
-        c_next[...], clamps = do.clamped(self._unclamped(i, f, g, c.astype(np.int64)), cell.limit)
+        c_next[...] = np.clip(self._unclamped(i, f, g, c.astype(np.int64)), -cell.limit, cell.limit)
         squashed = reached(cell.squash, c_next)
         kept[...] = np.concatenate([i, f, g, o, squashed], axis=1)
         h_next[...] = reached(cell.output, o * squashed)
-        return clamps
 
     def backward(
         self, t: int, dh: IntArray, through: IntArray, tape: Tape, dc: IntArray, dz: IntArray, dy: IntArray
@@ -161,18 +160,17 @@ class GRUSteps(Steps):
         self.square = do.Scale.of(Fraction(UNIT, cell.limit**2))
         self.grain = do.Scale.of(Fraction(UNIT, cell.limit))
 
-    def forward(self, t: int, z: IntArray, tape: Tape) -> int:
+    def forward(self, t: int, z: IntArray, tape: Tape) -> None:
         y, c, h_next, c_next, kept = tape.y[t], tape.c[t], tape.h[t + 1], tape.c[t + 1], tape.kept[t]
         if do.kernels is not None:
             do.kernels.gru_forward(self.cell.plan, z, y, c, h_next, c_next, kept, *c.shape)
-            return 0
+            return
         (zr, zu, zn), (yr, yu, yn) = np.split(z.astype(np.int64), 3, axis=1), np.split(y.astype(np.int64), 3, axis=1)
         r, u = reached(self.cell.gate, zr + yr), reached(self.cell.gate, zu + yu)
         n = reached(self.cell.candidate, zn + rounded(r * yn, 8))
         c_next[...] = rounded(u * c + (GATE - u) * n, 8)
         kept[...] = np.concatenate([r, u, n], axis=1)
         h_next[...] = reached(self.cell.output, c_next)
-        return 0
 
     def backward(
         self, t: int, dh: IntArray, through: IntArray, tape: Tape, dc: IntArray, dz: IntArray, dy: IntArray
@@ -207,9 +205,8 @@ class RNNSteps(Steps):
         self.stairs = do.Steps(cell.stairs.thresholds, cell.stairs.values)
         self.square = do.Scale.of(Fraction(UNIT, cell.limit**2))
 
-    def forward(self, t: int, z: IntArray, tape: Tape) -> int:
+    def forward(self, t: int, z: IntArray, tape: Tape) -> None:
         tape.h[t + 1] = self.stairs(z)
-        return 0
 
     def backward(
         self, t: int, dh: IntArray, through: IntArray, tape: Tape, dc: IntArray, dz: IntArray, dy: IntArray

@@ -216,7 +216,7 @@ class _Pass:
                 do.add_product(h, self.across, tape.y[t], 1)
             else:
                 do.add_product(h, self.across, z[t], 1)
-            self.steps.forward(t, z[t], tape)  # where it clamps the cell, the machine does
+            self.steps.forward(t, z[t], tape)
         last = {"h": tape.h[time], "c": tape.c[time]}
         for key in cell.state:
             self.owner.leaving[f"{self.owner.names[self.k]}_{key}"] = last[key].astype(np.int64)

@@ -343,35 +343,33 @@ static void column_sums(const int16_t *d, int64_t rows, int64_t columns, int64_t
 // ---------------------------------------------------------------------------------------------------------------------
 // LSTM: z (rows, 4 units) in the order i, f, g, o; kept (rows, 5 units) is i, f, g, o, t.
 
-static int64_t lstm_forward(const Lstm *p, int64_t rows, int64_t n, const int32_t *z, const int16_t *c, int16_t *h_next,
-                            int16_t *c_next, int16_t *kept) {
+static void lstm_forward_row(const Lstm *p, const int32_t *z, const int16_t *c, int16_t *h_next, int16_t *c_next,
+                             int16_t *kept, int64_t n) {
     const Stairs gate = p->gate, candidate = p->candidate, squash = p->squash, output = p->output;
     const int32_t limit = p->limit, old = p->old_factor, new = p->new_factor, half = p->half, shift = p->shift;
-    int64_t clamps = 0;
-#pragma omp parallel for schedule(static) reduction(+ : clamps) if (rows * n >= CHUNK)
-    for (int64_t r = 0; r < rows; r++) {
-        const int32_t *x = z + 4 * n * r;
-        int16_t *keep = kept + 5 * n * r;
-        int32_t beyond = 0;
 #pragma GCC ivdep
-        for (int64_t j = 0; j < n; j++) {
-            const int32_t i = value(&gate, x[j]), f = value(&gate, x[n + j]);
-            const int32_t g = value(&candidate, x[2 * n + j]), o = value(&gate, x[3 * n + j]);
-            const int32_t next = (f * c[r * n + j] * old + i * g * new + half) >> shift;
-            const int32_t inside = next < -limit ? -limit : next > limit ? limit : next;
-            beyond += inside != next;
-            const int32_t t = value(&squash, inside);
-            keep[j] = (int16_t)i;
-            keep[n + j] = (int16_t)f;
-            keep[2 * n + j] = (int16_t)g;
-            keep[3 * n + j] = (int16_t)o;
-            keep[4 * n + j] = (int16_t)t;
-            c_next[r * n + j] = (int16_t)inside;
-            h_next[r * n + j] = (int16_t)value(&output, o * t);
-        }
-        clamps += beyond;
+    for (int64_t j = 0; j < n; j++) {
+        const int32_t i = value(&gate, z[j]), f = value(&gate, z[n + j]);
+        const int32_t g = value(&candidate, z[2 * n + j]), o = value(&gate, z[3 * n + j]);
+        int32_t next = (f * c[j] * old + i * g * new + half) >> shift;
+        next = next < -limit ? -limit : next > limit ? limit : next;
+        const int32_t t = value(&squash, next);
+        kept[j] = (int16_t)i;
+        kept[n + j] = (int16_t)f;
+        kept[2 * n + j] = (int16_t)g;
+        kept[3 * n + j] = (int16_t)o;
+        kept[4 * n + j] = (int16_t)t;
+        c_next[j] = (int16_t)next;
+        h_next[j] = (int16_t)value(&output, o * t);
     }
-    return clamps;
+}
+
+static void lstm_forward(const Lstm *p, int64_t rows, int64_t n, const int32_t *z, const int16_t *c, int16_t *h_next,
+                         int16_t *c_next, int16_t *kept) {
+#pragma omp parallel for schedule(static) if (rows * n >= CHUNK)
+    for (int64_t r = 0; r < rows; r++) {
+        lstm_forward_row(p, z + 4 * n * r, c + n * r, h_next + n * r, c_next + n * r, kept + 5 * n * r, n);
+    }
 }
 
 INLINE int32_t rounded(int32_t x, int32_t shift) { return (x + ((1 << shift) >> 1)) >> shift; }

@@ -96,8 +96,8 @@ typedef struct {
     int64_t (*update)(const Update *u, int64_t count, const void *gradient, int wide, int32_t *momentum,
                       int32_t *latent, void *weights, int long_weights);
     void (*column_sums)(const int16_t *d, int64_t rows, int64_t columns, int64_t *sums);
-    int64_t (*lstm_forward)(const Lstm *p, int64_t rows, int64_t n, const int32_t *z, const int16_t *c, int16_t *h_next,
-                            int16_t *c_next, int16_t *kept);
+    void (*lstm_forward)(const Lstm *p, int64_t rows, int64_t n, const int32_t *z, const int16_t *c, int16_t *h_next,
+                         int16_t *c_next, int16_t *kept);
     int64_t (*lstm_backward)(const Lstm *p, const LstmBack *q, int64_t rows, int64_t n, const int16_t *dh,
                              const int32_t *through, const int16_t *c, const int16_t *kept, int16_t *dc, int16_t *dz);
     void (*gru_forward)(const Gru *p, int64_t rows, int64_t n, const int32_t *x, const int32_t *y, const int16_t *c,

@@ -319,9 +319,8 @@ static PyObject *lstm_forward(PyObject *self, PyObject *args) {
     if (!cell_fits(&call, rows, n, "41115")) {
         return unfit(&call, "lstm_forward: arrays of other lengths");
     }
-    int64_t clamps;
-    RUN(clamps = train->lstm_forward(&p->lstm, rows, n, AT(0), AT(1), AT(2), AT(3), AT(4)));
-    return PyLong_FromLongLong(clamps);
+    RUN(train->lstm_forward(&p->lstm, rows, n, AT(0), AT(1), AT(2), AT(3), AT(4)));
+    Py_RETURN_NONE;
 }
 
 static PyObject *lstm_backward(PyObject *self, PyObject *args) {
