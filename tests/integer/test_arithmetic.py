@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paths import both
 
 import zahlen
 from zahlen.integer import arithmetic as do
@@ -17,23 +18,8 @@ from zahlen.integer.optimisers import Momentum
 from zahlen.kernels import native
 from zahlen.machine import Levels
 
-VARIANTS = native.variants() if native is not None else []
 pytestmark = pytest.mark.skipif(native is None, reason="built without compiled kernels")
 SOURCES = Path(zahlen.__file__).parent / "kernels"
-
-
-def both(call):
-    """What a call gives in NumPy, after each variant of the kernels gave the same."""
-    with do.without_kernels():
-        due = call()
-    for variant in VARIANTS:
-        native.choose(variant)
-        got = call()
-        for one, other in zip(got, due, strict=True):
-            assert np.array_equal(one, other), variant
-            assert getattr(one, "dtype", None) == getattr(other, "dtype", None), variant
-    native.choose(VARIANTS[-1])
-    return due
 
 
 def matrix(rng, rows, columns, most=do.SHORT):
@@ -150,7 +136,8 @@ def test_the_portable_kernels_need_no_floating_point_registers(tmp_path):
     if compiler is None:
         pytest.skip("no compiler")
     command = [compiler, "-std=gnu11", "-O2", "-Wno-unknown-pragmas", "-mgeneral-regs-only", "-DVARIANT=portable"]
-    subprocess.run([*command, "-c", SOURCES / "train.c", "-o", tmp_path / "train.o"], check=True)
+    for name in ("train", "windows"):
+        subprocess.run([*command, "-c", SOURCES / f"{name}.c", "-o", tmp_path / f"{name}.o"], check=True)
     # the compiler does refuse
     (tmp_path / "float.c").write_text("double f(double x) { return x / 3; }\n")
     refused = subprocess.run([*command, "-c", tmp_path / "float.c", "-o", tmp_path / "float.o"], capture_output=True)

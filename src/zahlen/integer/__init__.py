@@ -10,9 +10,11 @@ from .activations import Activation, HardTanhD, Heaviside, ReLUD, SigmoidD, Sign
 from .affine import Linear
 from .chance import Chance
 from .containers import Add, Sequential
+from .convolution import Conv2d
 from .layer import Layer, Parameter, Spec
 from .models import network
 from .optimisers import Momentum
+from .pools import MaxPool2d, SumPool2d
 from .recurrent import GRU, LSTM, RNN
 from .shape import Flatten, Input, Reshape, Standardise
 
@@ -23,12 +25,14 @@ __all__ = [
     "Activation",
     "Add",
     "Chance",
+    "Conv2d",
     "Flatten",
     "HardTanhD",
     "Heaviside",
     "Input",
     "Layer",
     "Linear",
+    "MaxPool2d",
     "Momentum",
     "Parameter",
     "ReLUD",
@@ -38,6 +42,7 @@ __all__ = [
     "Sign",
     "Spec",
     "Standardise",
+    "SumPool2d",
     "TanhD",
     "network",
 ]

@@ -77,10 +77,8 @@ class Affine(Layer):
     def _positions(self) -> tuple[int, ...]:
         return ()
 
-    def _with_bias(self, z: IntArray) -> IntArray:
-        if self.bias is not None:
-            z += self.bias.weight
-        return z
+    def _start(self) -> IntArray | None:
+        return None if self.bias is None else self.bias.weight
 
 
 class Linear(Affine):
@@ -120,7 +118,7 @@ class Linear(Affine):
     def forward(self, x: IntArray) -> IntArray:
         """int16 (batch, in_features) to int32 (batch, out_features)."""
         self._x = x
-        return self._with_bias(do.product(do.left(x), do.right(self.weight.weight)))
+        return do.product(do.left(x), do.right(self.weight.weight), self._start())
 
     def backward(self, d: IntArray) -> IntArray:
         do.add_product(do.left_transposed(self._x), do.right(d), self.weight.gradient, do.SHORT * self.receives().bound)

@@ -163,13 +163,17 @@ def _sums(a: Left, b: Right) -> Any:
     return a.dense()[:, : b.inner] @ factors
 
 
-def product(a: Left, b: Right) -> IntArray:
-    """int32 (rows, columns) of sums that are proven to fit."""
-    out = np.empty((len(a.rows), b.columns), dtype=np.int32)
+_NO_START = np.empty(0, dtype=np.int32)
+
+
+def product(a: Left, b: Right, start: IntArray | None = None, out: IntArray | None = None) -> IntArray:
+    """int32 (rows, columns) of sums that are proven to fit; `start` (columns,) is added to each row."""
+    out = np.empty((len(a.rows), b.columns), dtype=np.int32) if out is None else out
+    start = _NO_START if start is None else start.astype(np.int32, copy=False)
     if kernels is not None:
-        kernels.product32(a.at, a.rows, a.steps, b.at, out, b.columns, PUT32, 1, 1, 0)
+        kernels.product32(a.at, a.rows, a.steps, b.at, out, start, b.columns, PUT32, 1, 1, 0)
     else:
-        out[...] = _sums(a, b)
+        out[...] = _sums(a, b) + (start if len(start) else 0)
     return out
 
 
@@ -178,23 +182,25 @@ def add_product(a: Left, b: Right, out: IntArray, bound: int) -> None:
     if kernels is None:
         out += _sums(a, b)
     elif out.dtype == np.int32:
-        kernels.product32(a.at, a.rows, a.steps, b.at, out, b.columns, ADD32, 1, 1, 0)
+        kernels.product32(a.at, a.rows, a.steps, b.at, out, _NO_START, b.columns, ADD32, 1, 1, 0)
     else:
-        depth = max(1, INT32 // (2 * max(1, bound)))
-        kernels.product64(a.at, a.rows, a.steps, b.at, out, b.columns, ADD64, depth, 1, 0)
+        kernels.product64(a.at, a.rows, a.steps, b.at, out, _NO_START, b.columns, ADD64, _depth(bound), 1, 0)
 
 
-def scaled_product(a: Left, b: Right, scale: Scale, bound: int) -> tuple[IntArray, int]:
+def _depth(bound: int) -> int:
+    """Sums of so many pairs of products within `bound` stay within 32 bits."""
+    return max(1, INT32 // (2 * max(1, bound)))
+
+
+def scaled_product(a: Left, b: Right, scale: Scale, bound: int, out: IntArray | None = None) -> tuple[IntArray, int]:
     """int16 (rows, columns): sums of products within `bound`, scaled and clamped; and how many were clamped."""
-    out = np.empty((len(a.rows), b.columns), dtype=np.int16)
-    if bound * b.inner > INT32:
-        sums = np.zeros(out.shape, dtype=np.int64)
-        add_product(a, b, sums, bound)
-        out[...], count = clamped(scale(sums))
-        return out, count
+    out = np.empty((len(a.rows), b.columns), dtype=np.int16) if out is None else out
     if kernels is not None:
-        return out, kernels.product16(a.at, a.rows, a.steps, b.at, out, b.columns, PUT16, 1, scale.factor, scale.shift)
-    out[...], count = clamped(scale(_sums(a, b)))
+        return out, kernels.product16(
+            a.at, a.rows, a.steps, b.at, out, _NO_START, b.columns, PUT16, _depth(bound), scale.factor, scale.shift
+        )
+    sums, count = clamped(scale(_sums(a, b)))
+    out[...] = sums
     return out, count
 
 

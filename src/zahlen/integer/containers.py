@@ -14,7 +14,7 @@ from .arithmetic import clamped
 from .chance import Chance
 from .layer import Layer, Parameter, Spec
 from .recurrent import Recurrent, State
-from .shape import Input
+from .shape import Input, channels_first
 
 
 class Sequential(Layer):
@@ -123,7 +123,7 @@ class Sequential(Layer):
 
     def __call__(self, x: Any) -> IntArray:
         """Integers (batch, *shape), checked, to the network's output; (batch, time, ..) if recurrent."""
-        return self.unroll(x)[0] if self.recurrent else self.forward(self.input.checked(x))
+        return self.unroll(x)[0] if self.recurrent else channels_first(self.forward(self.input.checked(x)))
 
     def unroll(self, x: Any, state: Mapping[str, Any] | None = None) -> tuple[IntArray, State]:
         """Run over sequences, from a state to a state.
@@ -156,7 +156,7 @@ class Sequential(Layer):
             state = self._checked_state(state, batch)
         for layer in self.stateful:
             layer.batch, layer.entering = batch, state
-        y = self.forward(rows)
+        y = channels_first(self.forward(rows))
         leaving = {name: value for layer in self.stateful for name, value in layer.leaving.items()}
         return y.reshape(time, batch, *y.shape[1:]).swapaxes(0, 1), leaving
 

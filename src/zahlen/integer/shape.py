@@ -55,7 +55,7 @@ class Input(Layer):
         else:
             y = x.astype(np.int64) - self.offset
             y = y.astype(np.int16) if bound <= SHORT else y
-        return _channels_last(y)
+        return channels_last(y)
 
     def emit(self, builder: Builder, x: Wire) -> Wire:
         if not self.offset:
@@ -63,11 +63,13 @@ class Input(Layer):
         return builder.sub(x, builder.constant(np.full(self.shape, self.offset)))
 
 
-def _channels_last(x: IntArray) -> IntArray:
+def channels_last(x: IntArray) -> IntArray:
+    """Images as they lie in memory; what are none stays as it is."""
     return np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if x.ndim == 4 else x
 
 
-def _channels_first(x: IntArray) -> IntArray:
+def channels_first(x: IntArray) -> IntArray:
+    """Images as the machine has them."""
     return np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if x.ndim == 4 else x
 
 
@@ -125,10 +127,10 @@ class Reshape(Layer):
 
     def forward(self, x: IntArray) -> IntArray:
         """(batch, *any) to (batch, *shape)."""
-        return _channels_last(_channels_first(x).reshape(len(x), *self.shape))
+        return channels_last(channels_first(x).reshape(len(x), *self.shape))
 
     def backward(self, d: IntArray) -> IntArray:
-        return _channels_last(_channels_first(d).reshape(len(d), *self.receives().shape))
+        return channels_last(channels_first(d).reshape(len(d), *self.receives().shape))
 
     def emit(self, builder: Builder, x: Wire) -> Wire:
         return x if x.shape == self.shape else builder.reshape(x, self.shape)

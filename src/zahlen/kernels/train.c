@@ -5,7 +5,9 @@
 #include <stdlib.h>
 
 #include "levels.h"
+#include "numbers.h"
 #include "vector.h"
+#include "windows.h"
 
 #if defined(__AVX512F__)
 #define ROWS 12  // of a tile; its sums are in registers
@@ -18,14 +20,6 @@
 #endif
 #define WIDTH (PANEL * LANES)
 #define CHUNK 4096  // elements that are worth a thread's while
-
-INLINE int64_t scaled(int64_t x, Scale s) { return (x * s.factor + ((1LL << s.shift) >> 1)) >> s.shift; }
-
-INLINE int32_t clamped(int64_t x, int32_t limit, int64_t *count) {
-    const int32_t y = x > limit ? limit : x < -limit ? -limit : (int32_t)x;
-    *count += y != x;
-    return y;
-}
 
 // As they stand side by side in memory.
 INLINE int32_t pair_of(int16_t low, int16_t high) {
@@ -154,7 +148,15 @@ static int64_t put(const Sums *out, int64_t row, int64_t columns, int64_t first,
         const int64_t at = (row + r) * columns + first;
         const int32_t *from = sums[r];
         switch (out->kind) {
-        case PUT32: memcpy((int32_t *)out->at + at, from, (size_t)width * 4); break;
+        case PUT32:
+            if (out->start == NULL) {
+                memcpy((int32_t *)out->at + at, from, (size_t)width * 4);
+                break;
+            }
+            for (int64_t j = 0; j < width; j++) {
+                ((int32_t *)out->at)[at + j] = from[j] + out->start[first + j];
+            }
+            break;
         case ADD32:
             for (int64_t j = 0; j < width; j++) {
                 ((int32_t *)out->at)[at + j] += from[j];
@@ -174,9 +176,23 @@ static int64_t put(const Sums *out, int64_t row, int64_t columns, int64_t first,
     return count;
 }
 
+// PUT16 of sums beyond 32 bits.
+static int64_t put_wide(const Sums *out, int64_t row, int64_t columns, int64_t first, int64_t sums[ROWS][WIDTH],
+                        int64_t rows, int64_t width) {
+    int64_t count = 0;
+    for (int64_t r = 0; r < rows; r++) {
+        int16_t *to = (int16_t *)out->at + (row + r) * columns + first;
+        for (int64_t j = 0; j < width; j++) {
+            to[j] = (int16_t)clamped(scaled(sums[r][j], out->scale), 32767, &count);
+        }
+    }
+    return count;
+}
+
 static int64_t product(const Rows *a, const Packed *b, const Sums *out) {
     const int64_t panels = (b->columns + WIDTH - 1) / WIDTH, blocks = (a->count + ROWS - 1) / ROWS;
-    const int64_t depth = out->kind == ADD64 && out->depth < b->pairs ? out->depth : b->pairs;
+    const int64_t depth = (out->kind == ADD64 || out->kind == PUT16) && out->depth < b->pairs ? out->depth : b->pairs;
+    const int wide = out->kind == PUT16 && depth < b->pairs;
     int64_t count = 0;
 #pragma omp parallel for schedule(static) collapse(2) reduction(+ : count) if (a->count * b->columns * b->pairs >= 1 << 19)
     for (int64_t p = 0; p < panels; p++) {
@@ -188,11 +204,24 @@ static int64_t product(const Rows *a, const Packed *b, const Sums *out) {
                 row[r] = a->at + a->rows[first + (r < rows ? r : rows - 1)];
             }
             int32_t sums[ROWS][WIDTH];
+            int64_t totals[ROWS][WIDTH];
+            if (wide) {
+                memset(totals, 0, sizeof totals);
+            }
             for (int64_t k = 0; k < b->pairs; k += depth) {
                 const int64_t pairs = b->pairs - k < depth ? b->pairs - k : depth;
                 tile(row, a->steps + k, pairs, b->at + column * b->pairs + k * WIDTH, sums);
-                count += put(out, first, b->columns, column, (const int32_t(*)[WIDTH])sums, rows, width);
+                if (!wide) {
+                    count += put(out, first, b->columns, column, (const int32_t(*)[WIDTH])sums, rows, width);
+                    continue;
+                }
+                for (int64_t r = 0; r < rows; r++) {
+                    for (int j = 0; j < WIDTH; j++) {
+                        totals[r][j] += sums[r][j];
+                    }
+                }
             }
+            count += wide ? put_wide(out, first, b->columns, column, totals, rows, width) : 0;
         }
     }
     return count;
@@ -508,6 +537,9 @@ static void add_rows(const int16_t *d, const int32_t *index, int64_t rows, int64
 }
 
 const Train JOIN(train, VARIANT) = {
+    .maxpool = JOIN(maxpool, VARIANT),
+    .sumpool = JOIN(sumpool, VARIANT),
+    .pool_back = JOIN(pool_back, VARIANT),
     .packed_size = packed_size,
     .pack_rows = pack_rows,
     .pack_columns = pack_columns,

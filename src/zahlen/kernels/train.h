@@ -33,11 +33,18 @@ typedef struct {
 enum { PUT32, ADD32, ADD64, PUT16 };  // what becomes of sums
 
 typedef struct {
-    void *at;          // (rows, columns)
+    void *at;             // (rows, columns)
     int64_t kind;
-    int64_t depth;     // ADD64: sums of so many pairs stay within 32 bits
-    Scale scale;       // PUT16: clamped to +-32767
+    int64_t depth;        // ADD64, PUT16: sums of so many pairs stay within 32 bits
+    Scale scale;          // PUT16: clamped to +-32767
+    const int32_t *start; // PUT32: what is added to each row, or NULL
 } Sums;
+
+// Windows over images (height, width, channels), `rows` x `columns` of them.
+typedef struct {
+    int64_t height, width, channels, rows, columns;
+    int64_t size[2], stride[2], padding[2];
+} Windows;
 
 // Slopes of an activation, 1.0 being 4096, over buckets of 2^shift integers from `lo` on.
 typedef struct {
@@ -107,6 +114,10 @@ typedef struct {
                             int16_t *dx, int16_t *dy);
     int64_t (*rnn_backward)(const RnnBack *q, int64_t count, const int16_t *dh, const int32_t *through,
                             const int16_t *h_next, int16_t *dz);
+    void (*maxpool)(const Windows *w, int64_t count, const int16_t *x, int16_t *y, int16_t *which);
+    void (*sumpool)(const Windows *w, int64_t count, const int16_t *x, int32_t *y);
+    int64_t (*pool_back)(const Windows *w, int64_t count, const int16_t *d, const int16_t *which, Scale scale,
+                         int16_t *out);
     void (*add_rows)(const int16_t *d, const int32_t *index, int64_t rows, int64_t columns, int64_t *out);
 } Train;
 

@@ -161,7 +161,7 @@ static PyObject *interleave(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-// (a, rows, steps, packed, out, columns, kind, depth, factor, shift): see train.h
+// (a, rows, steps, packed, out, start, columns, kind, depth, factor, shift): see train.h
 static PyObject *product(PyObject *args, const char *letters) {
     Call call;
     if (!begin(&call, args, letters, 5)) {
@@ -169,12 +169,14 @@ static PyObject *product(PyObject *args, const char *letters) {
     }
     const Rows a = {AT(0), AT(1), AT(2), COUNT(1), COUNT(2)};
     const Packed b = {AT(3), COUNT(2), call.number[0]};
-    const Sums out = {AT(4), call.number[1], call.number[2], {call.number[3], call.number[4]}};
+    const int32_t *start = COUNT(5) > 0 ? AT(5) : NULL;
+    const Sums out = {AT(4), call.number[1], call.number[2], {call.number[3], call.number[4]}, start};
     static const char kinds[] = {'I', 'I', 'Q', 'H'};
     if (a.count < 1 || a.pairs < 1 || b.columns < 1 || out.kind < PUT32 || out.kind > PUT16 ||
         kinds[out.kind] != letters[4] || out.depth < 1 || !is_scale(out.scale) ||
         most_of(a.rows, a.count) + most_of(a.steps, a.pairs) + 1 >= COUNT(0) ||
-        COUNT(3) < train->packed_size(b.pairs, b.columns) || COUNT(4) / b.columns < a.count) {
+        COUNT(3) < train->packed_size(b.pairs, b.columns) || COUNT(4) / b.columns < a.count ||
+        (start != NULL && COUNT(5) != b.columns)) {
         return unfit(&call, "product: the matrices do not fit");
     }
     int64_t clamps;
@@ -182,9 +184,82 @@ static PyObject *product(PyObject *args, const char *letters) {
     return PyLong_FromLongLong(clamps);
 }
 
-static PyObject *product32(PyObject *self, PyObject *args) { return (void)self, product(args, "hiiiI"); }
-static PyObject *product64(PyObject *self, PyObject *args) { return (void)self, product(args, "hiiiQ"); }
-static PyObject *product16(PyObject *self, PyObject *args) { return (void)self, product(args, "hiiiH"); }
+static PyObject *product32(PyObject *self, PyObject *args) { return (void)self, product(args, "hiiiIi"); }
+static PyObject *product64(PyObject *self, PyObject *args) { return (void)self, product(args, "hiiiQi"); }
+static PyObject *product16(PyObject *self, PyObject *args) { return (void)self, product(args, "hiiiHi"); }
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Pools: (.., height, width, channels, and of both axes size, stride, padding)
+
+static int read_windows(Windows *w, const int64_t *n) {
+    *w = (Windows){n[0], n[1], n[2], 0, 0, {n[3], n[4]}, {n[5], n[6]}, {n[7], n[8]}};
+    int64_t lengths[2] = {w->height, w->width}, *counts[2] = {&w->rows, &w->columns};
+    for (int axis = 0; axis < 2; axis++) {
+        const int64_t length = lengths[axis], size = w->size[axis], pad = w->padding[axis];
+        if (length < 1 || length > 1 << 24 || size < 1 || size > INT16_MAX || w->stride[axis] < 1 ||
+            w->stride[axis] > 1 << 24 || pad < 0 || 2 * pad > size || length + 2 * pad < size) {
+            return 0;
+        }
+        *counts[axis] = (length + 2 * pad - size) / w->stride[axis] + 1;
+    }
+    return w->channels >= 1 && w->channels <= 1 << 24 && w->size[0] * w->size[1] <= INT16_MAX &&
+           w->height * w->width <= INT64_MAX / w->channels / 4;
+}
+
+// How many images there are, if so many elements stand before the windows and so many behind; else -1.
+static int64_t images(const Windows *w, int64_t before, int64_t behind) {
+    const int64_t size = w->height * w->width * w->channels, count = before / size;
+    return count * size == before && behind % w->channels == 0 &&
+                   behind / w->channels == count * w->rows * w->columns
+               ? count
+               : -1;
+}
+
+static PyObject *maxpool(PyObject *self, PyObject *args) {
+    (void)self;
+    Call call;
+    if (!begin(&call, args, "hHH", 9)) {
+        return NULL;
+    }
+    Windows w;
+    if (!read_windows(&w, call.number) || images(&w, COUNT(0), COUNT(1)) < 0 || COUNT(2) != COUNT(1)) {
+        return unfit(&call, "maxpool: not windows, or arrays of other lengths");
+    }
+    RUN(train->maxpool(&w, images(&w, COUNT(0), COUNT(1)), AT(0), AT(1), AT(2)));
+    Py_RETURN_NONE;
+}
+
+static PyObject *sumpool(PyObject *self, PyObject *args) {
+    (void)self;
+    Call call;
+    if (!begin(&call, args, "hI", 9)) {
+        return NULL;
+    }
+    Windows w;
+    if (!read_windows(&w, call.number) || images(&w, COUNT(0), COUNT(1)) < 0) {
+        return unfit(&call, "sumpool: not windows, or arrays of other lengths");
+    }
+    RUN(train->sumpool(&w, images(&w, COUNT(0), COUNT(1)), AT(0), AT(1)));
+    Py_RETURN_NONE;
+}
+
+static PyObject *pool_back(PyObject *self, PyObject *args) {
+    (void)self;
+    Call call;
+    if (!begin(&call, args, "hhH", 11)) {
+        return NULL;
+    }
+    Windows w;
+    const Scale scale = {call.number[9], call.number[10]};
+    if (!read_windows(&w, call.number) || images(&w, COUNT(2), COUNT(0)) < 0 || !is_scale(scale) ||
+        (COUNT(1) != 0 && COUNT(1) != COUNT(0))) {
+        return unfit(&call, "pool_back: not windows, or arrays of other lengths");
+    }
+    const int16_t *which = COUNT(1) > 0 ? AT(1) : NULL;
+    int64_t clamps;
+    RUN(clamps = train->pool_back(&w, images(&w, COUNT(2), COUNT(0)), AT(0), which, scale, AT(2)));
+    return PyLong_FromLongLong(clamps);
+}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Activations, loss, update.
@@ -411,9 +486,12 @@ static PyMethodDef methods[] = {
     {"pack_rows", pack_rows, METH_VARARGS, "pack_rows(b, rows, columns, packed)"},
     {"pack_columns", pack_columns, METH_VARARGS, "pack_columns(b, packed, count, columns)"},
     {"interleave", interleave, METH_VARARGS, "interleave(a, rows, out, width)"},
-    {"product32", product32, METH_VARARGS, "product32(a, rows, steps, packed, out, columns, kind, depth, factor, shift)"},
+    {"product32", product32, METH_VARARGS, "product32(a, rows, steps, packed, out, start, columns, kind, depth, factor, shift)"},
     {"product64", product64, METH_VARARGS, "product64(..as product32)"},
     {"product16", product16, METH_VARARGS, "product16(..as product32): how many sums were clamped"},
+    {"maxpool", maxpool, METH_VARARGS, "maxpool(x, out, which, ..)"},
+    {"sumpool", sumpool, METH_VARARGS, "sumpool(x, out, ..)"},
+    {"pool_back", pool_back, METH_VARARGS, "pool_back(d, which, out, .., factor, shift): how many were clamped"},
     {"stairs", stairs, METH_VARARGS, "stairs(numbers, z, out)"},
     {"slopes", slopes, METH_VARARGS, "slopes(table, d, z, out, lo, shift)"},
     {"softmax", softmax, METH_VARARGS, "softmax(powers, logs, logits, labels, delta, factor, bits): loss, right"},

@@ -6,13 +6,13 @@ import math
 from fractions import Fraction
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..grids import default_scale, weight_grid
-from ..machine import Builder, LayerError, Levels, Wire
+from ..machine import Builder, Levels, Wire
+from ..windows import padding_per_axis, per_axis, window_counts
 from .exact import exact_products
 from .spec import FLOAT32_LIMIT, Layer, Spec, carrier, whole
 from .weights import integers, on_grid, warn_if_dead
@@ -161,24 +161,12 @@ class _Conv(_Affine):
         self.kernel_size, self.stride, self.dilation = (
             per_axis(self, v, self.dims, 1) for v in (kernel_size, stride, dilation)
         )
-        if isinstance(padding, str) and padding in ("same", "valid"):
-            padding = self._same() if padding == "same" else 0
-        self.padding = per_axis(self, padding, self.dims, 0)
+        self.padding = padding_per_axis(self, padding, self.kernel_size, self.stride, self.dilation)
         for value in (in_channels, out_channels, groups):
             whole(self, value, "a number of channels or groups")
         if in_channels % groups or out_channels % groups:
             raise self.fail(f"{groups} groups do not divide the channels")
         self._parameters_of((out_channels, in_channels // groups, *self.kernel_size), bias, weights, scale)
-
-    def _same(self) -> tuple[int, ...]:
-        """The padding that is called "same"."""
-        spans = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation)]
-        if any(span % 2 for span in spans) or set(self.stride) != {1}:
-            raise LayerError(
-                f'{type(self).__name__}: padding="same" is for windows of odd span and stride 1, '
-                f"not kernel_size {self.kernel_size}, stride {self.stride}; give the padding as integers"
-            )
-        return tuple(span // 2 for span in spans)
 
     def extra_repr(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
@@ -295,28 +283,3 @@ class _FloatEmbedding(torch.nn.Embedding):
 def grid_repr(layer: _Affine | Embedding) -> str:
     """What the integer weights are, for `extra_repr`."""
     return f", weights={layer.grid}, scale={layer.scale}" if hasattr(layer, "scale") else ""
-
-
-def per_axis(layer: Layer, value: Any, dims: int, least: int) -> Any:
-    """One integer of at least `least` for each axis."""
-    values = (value,) * dims if isinstance(value, (int, np.integer)) else value
-    if not isinstance(values, (tuple, list)) or len(values) != dims:
-        raise LayerError(f"{type(layer).__name__}: an integer is due, or {dims} of them, got {value!r}")
-    return tuple(whole(layer, v, "an entry of kernel_size, stride, padding or dilation", least) for v in values)
-
-
-def window_counts(
-    layer: Layer,
-    lengths: tuple[int, ...],
-    size: tuple[int, ...],
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    dilation: tuple[int, ...],
-) -> tuple[int, ...]:
-    """How many windows fit along each axis."""
-    counts = tuple(
-        (n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(lengths, size, stride, padding, dilation)
-    )
-    if min(counts) < 1:
-        raise layer.fail(f"a window of {size} does not fit into {lengths}")
-    return counts

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..machine import Builder, InputError, LayerError, Levels, Wire
-from .linear import per_axis, window_counts
+from ..windows import per_axis, window_counts
 from .spec import Layer, Spec, carried, carrier, positive, whole
 
 SIGNED = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
