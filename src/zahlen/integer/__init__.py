@@ -15,6 +15,7 @@ from .layer import Layer, Parameter, Spec
 from .models import network
 from .optimisers import Momentum
 from .pools import MaxPool2d, SumPool2d
+from .published import BooleanOptimiser, IntegerSGD
 from .recurrent import GRU, LSTM, RNN
 from .shape import Flatten, Input, Reshape, Standardise
 
@@ -24,12 +25,14 @@ __all__ = [
     "RNN",
     "Activation",
     "Add",
+    "BooleanOptimiser",
     "Chance",
     "Conv2d",
     "Flatten",
     "HardTanhD",
     "Heaviside",
     "Input",
+    "IntegerSGD",
     "Layer",
     "Linear",
     "MaxPool2d",

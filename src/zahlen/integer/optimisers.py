@@ -68,8 +68,7 @@ class Momentum:
         clamps = 0
         for k, p in enumerate(parameters):
             down = self._down(p, batch)
-            rate = self.lr * part * p.scale * (1 << p.fraction + down) / (batch * p.unit)
-            scale = do.Scale.of(rate, 31, 32)
+            scale = do.Scale.of((1 << down) * latent_rate(p, self.lr * part, batch), 31, 32)
             clamps += take_step(p, self, down, clip, scale, (seed + k * 0x9E3779B9) % 2**32)
             p.gradient[...] = 0
         return clamps
@@ -125,11 +124,22 @@ def take_step(p: Parameter, rule: Momentum, down: int, clip: int, scale: do.Scal
         chance = noise(seed, m.shape) & ((1 << scale.shift) - 1)
     v = p.latent - ((m * scale.factor + chance) >> scale.shift)
     v = v - (v >> rule.weight_decay) if rule.weight_decay else v
-    half = grid.step << p.fraction >> 1
-    inside = np.clip(v, (grid.lo << p.fraction) - half, (grid.hi << p.fraction) + half - 1)
-    p.momentum[...], p.latent[...] = m, inside
+    p.momentum[...] = m
+    return clamps + settle(p, v)
+
+
+def latent_rate(p: Parameter, rate: Fraction, batch: int) -> Fraction:
+    """By how much a latent weight moves for one unit of a gradient summed over a batch."""
+    return rate * p.scale * (1 << p.fraction) / (batch * p.unit)
+
+
+def settle(p: Parameter, v: IntArray) -> int:
+    """Take int64 latent weights, clamped to what the grid's elements are nearest to; how many had to be clamped."""
+    half = p.grid.step << p.fraction >> 1
+    inside = np.clip(v, (p.grid.lo << p.fraction) - half, (p.grid.hi << p.fraction) + half - 1)
+    p.latent[...] = inside
     p.refresh()
-    return clamps + int(np.count_nonzero(inside != v))
+    return int(np.count_nonzero(inside != v))
 
 
 def noise(seed: int, shape: tuple[int, ...]) -> IntArray:
