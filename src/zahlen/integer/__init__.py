@@ -9,15 +9,21 @@
 from .activations import Activation, HardTanhD, Heaviside, ReLUD, SigmoidD, Sign, TanhD
 from .affine import Linear
 from .chance import Chance
+from .checkpoints import read_checkpoint
 from .containers import Add, Sequential
 from .convolution import Conv2d
+from .dropout import Dropout
+from .epochs import Epoch
 from .layer import Layer, Parameter, Spec
+from .losses import CrossEntropy, Hinge, Loss, Squared
 from .models import network
-from .optimisers import Momentum
+from .optimisers import Momentum, Optimiser
 from .pools import MaxPool2d, SumPool2d
 from .published import BooleanOptimiser, IntegerSGD
 from .recurrent import GRU, LSTM, RNN
+from .run import Run, Source
 from .shape import Flatten, Input, Reshape, Standardise
+from .training import evaluate, fit
 
 __all__ = [
     "GRU",
@@ -28,24 +34,36 @@ __all__ = [
     "BooleanOptimiser",
     "Chance",
     "Conv2d",
+    "CrossEntropy",
+    "Dropout",
+    "Epoch",
     "Flatten",
     "HardTanhD",
     "Heaviside",
+    "Hinge",
     "Input",
     "IntegerSGD",
     "Layer",
     "Linear",
+    "Loss",
     "MaxPool2d",
     "Momentum",
+    "Optimiser",
     "Parameter",
     "ReLUD",
     "Reshape",
+    "Run",
     "Sequential",
     "SigmoidD",
     "Sign",
+    "Source",
     "Spec",
+    "Squared",
     "Standardise",
     "SumPool2d",
     "TanhD",
+    "evaluate",
+    "fit",
     "network",
+    "read_checkpoint",
 ]

@@ -30,6 +30,10 @@ class Chance(Generator):
         """Where the counter stands: a `Chance` of this seed goes on from here."""
         return self._state
 
+    @state.setter
+    def state(self, value: int) -> None:
+        self._state = value % 2**64
+
     def words(self, count: int) -> Any:
         """uint64 (count,): the next of the sequence."""
         steps = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
@@ -66,3 +70,15 @@ def root_bound(scale: int, fan_in: int) -> int:
     100
     """
     return isqrt(scale * scale // fan_in)
+
+
+def noise(seed: int, shape: tuple[int, ...]) -> IntArray:
+    """int64 array of 32-bit numbers, one for each place: Wellons' low-bias hash of place and seed."""
+    x = np.arange(int(np.prod(shape)), dtype=np.uint64) * np.uint64(0x9E3779B9) + np.uint64(seed)
+    mask = np.uint64(0xFFFFFFFF)
+    x &= mask
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        x ^= x >> np.uint64(shift)
+        x = (x * np.uint64(factor)) & mask
+    x ^= x >> np.uint64(16)
+    return x.astype(np.int64).reshape(shape)

@@ -99,6 +99,16 @@ class Sequential(Layer):
         for layer in self.children:
             layer.announce(bits, most)
 
+    def train(self, seed: int = 0) -> None:
+        """Layers that behave otherwise in training do so, with random numbers of this seed, until `eval`."""
+        for k, layer in enumerate(self.layers()):
+            layer.draw = (seed + k * 0x9E3779B9) % 2**32
+
+    def eval(self) -> None:
+        """Layers are as in the machine: so they are at first."""
+        for layer in self.layers():
+            layer.draw = None
+
     @property
     def output(self) -> Spec:
         """What comes out: shape, alphabet, unit."""

@@ -111,6 +111,7 @@ class Layer:
     bits: int = 0  # of gradients; the network says it
     clamps: int = 0
     first: bool = False  # whether nobody asks for the gradient of the input
+    draw: int | None = None  # seed of a training step's random numbers; none in eval mode
 
     def bind(self, spec: Spec) -> Spec:
         """Take note of what comes in; return what goes out."""

@@ -5,16 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..machine import InputError, IntArray
 from . import arithmetic as do
+from .chance import noise
 from .layer import Parameter
 
 RESOLUTION = 19
 """Bits that a mean gradient of 1.0 keeps in the momentum, if 32 bits are not proven to hold more."""
+
+
+class Optimiser(Protocol):
+    """A rule for steps of latent weights."""
+
+    def step(self, parameters: Iterable[Parameter], batch: int, part: Fraction, seed: int) -> int:
+        """Take a step on all parameters and empty their gradients; how many values were clamped.
+
+        Parameters
+        ----------
+        parameters : iterable of Parameter
+        batch : int
+            What the sums of gradients are divided by; the same at every step of a training.
+        part : Fraction
+            Of the first rate.
+        seed : int
+            Of random rounding, below 2^32.
+        """
 
 
 @dataclass(frozen=True)
@@ -51,18 +70,7 @@ class Momentum:
             raise InputError("Momentum: decay is 0 to 15, weight_decay 0 to 31")
 
     def step(self, parameters: Iterable[Parameter], batch: int, part: Fraction, seed: int) -> int:
-        """Take a step on all parameters and empty their gradients; how many values were clamped.
-
-        Parameters
-        ----------
-        parameters : iterable of Parameter
-        batch : int
-            Samples that the gradients are sums over.
-        part : Fraction
-            Of the first rate.
-        seed : int
-            Of random rounding.
-        """
+        """See `Optimiser`."""
         parameters = list(parameters)
         clip = self._clip(parameters, batch)
         clamps = 0
@@ -142,24 +150,13 @@ def settle(p: Parameter, v: IntArray) -> int:
     return int(np.count_nonzero(inside != v))
 
 
-def noise(seed: int, shape: tuple[int, ...]) -> IntArray:
-    """int64 array of 32-bit numbers, one for each place: Wellons' low-bias hash of place and seed."""
-    x = np.arange(int(np.prod(shape)), dtype=np.uint64) * np.uint64(0x9E3779B9) + np.uint64(seed)
-    mask = np.uint64(0xFFFFFFFF)
-    x &= mask
-    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
-        x ^= x >> np.uint64(shift)
-        x = (x * np.uint64(factor)) & mask
-    x ^= x >> np.uint64(16)
-    return x.astype(np.int64).reshape(shape)
-
-
-def fraction(value: Any, what: str) -> Fraction:
-    """A positive number, exactly as it is written; floats count as the decimals that they print as."""
+def fraction(value: Any, what: str, least: int | None = None) -> Fraction:
+    """A positive number, or one from `least` on, as it is written; floats count as the decimals that they print as."""
+    due = "a positive number" if least is None else f"a number from {least} on"
     try:
-        result = Fraction(str(value)) if not isinstance(value, Fraction) else value
+        result = value if isinstance(value, Fraction) else Fraction(str(value))
     except (ValueError, ZeroDivisionError):
-        raise InputError(f"{what} is a positive number, got {value!r}") from None
-    if result <= 0:
-        raise InputError(f"{what} is positive, got {value!r}")
+        raise InputError(f"{what} is {due}, got {value!r}") from None
+    if result <= 0 if least is None else result < least:
+        raise InputError(f"{what} is {due}, got {value!r}")
     return result
