@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import singledispatch
 from math import prod
 
+from zahlen.c99 import INT32, less, literal, working
 from zahlen.machine import Wire
 from zahlen.machine import operations as op
 
-from .integers import INT32, less, literal, working
 from .products import grouped, product, quotient, row_offset
 from .staircases import steps
 from .writer import Unit, strides

@@ -14,14 +14,15 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from zahlen.c99 import RULER, check_name
 from zahlen.machine import EmitError, Machine, Wire, replacing
 from zahlen.machine import operations as op
 
 from . import sums  # noqa: F401  (registers its blocks)
 from .blocks import block
-from .layout import Layout, check_name
+from .layout import Layout
 from .selftest import Vectors, selftest
-from .writer import RULER, Code, Unit, guarded
+from .writer import Code, Unit, guarded
 
 MULTIPLY = ("native", "none")
 

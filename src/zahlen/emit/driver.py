@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from zahlen.c99 import CType
 from zahlen.machine import IntArray
 
-from .integers import CType
 from .layout import Layout
 from .writer import Code
 

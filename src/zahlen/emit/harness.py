@@ -20,11 +20,12 @@ from typing import IO, Any
 
 import numpy as np
 
+from zahlen.c99 import check_name
 from zahlen.machine import EmitError, InputError, IntArray, Machine, ToolError, replacing
 
 from . import c
 from .driver import Record, driver
-from .layout import Layout, check_name
+from .layout import Layout
 
 FLAGS = ("-std=c99", "-O3")
 CHUNK_BYTES = 1 << 24

@@ -5,22 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from zahlen.c99 import INT64, KEYWORDS, CType, smallest, working
 from zahlen.machine import EmitError, Machine, Wire
 from zahlen.machine import operations as op
-
-from .integers import INT64, CType, smallest, working
-
-KEYWORDS = frozenset(
-    re.findall(
-        r"\w+",
-        """auto break case char const continue default do double else enum extern float for goto if inline int long
-        register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
-        asm typeof linux unix main memcpy memset printf stdin stdout stderr errno string stdint stdio stdlib
-        alignas alignof bool catch class constexpr delete false friend namespace new nullptr operator private protected
-        public template this throw true try using virtual wchar_t""",
-    )
-)
-"""Words of C and C++ and of the libraries in use that no wire's array may be called."""
 
 LOCALS = frozenset(
     re.findall(
@@ -247,10 +234,3 @@ def _ctype(wire: Wire) -> CType:
             "clamp or shift before"
         )
     return found
-
-
-def check_name(name: str) -> str:
-    """The name, if C can have it as the stem of its identifiers."""
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,30}", name) or name in KEYWORDS:
-        raise EmitError(f"name {name!r}: a C identifier of at most 31 letters, digits and underscores is due")
-    return name

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zahlen.c99 import INT32, CType, distinct, less, log2, smallest_of
 from zahlen.machine import Alphabet, IntArray
 
-from .integers import INT32, CType, distinct, less, log2, smallest_of
 from .writer import Unit
 
 PRODUCTS = 2048

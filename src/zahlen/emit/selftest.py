@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from zahlen.c99 import table_lines
 from zahlen.machine import Alphabet, EmitError, IntArray, Machine
 
-from .integers import table_lines
 from .layout import Layout
 from .writer import Code
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from zahlen.c99 import INT64, CType, less, literal, smallest_of, working
 from zahlen.machine import IntArray, Wire
 from zahlen.machine import operations as op
 
-from .integers import INT64, CType, less, literal, smallest_of, working
 from .writer import Code, Unit, advance
 
 DIRECT = 512

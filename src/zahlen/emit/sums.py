@@ -7,11 +7,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
 
+from zahlen.c99 import CType, less, literal
 from zahlen.machine import Wire
 from zahlen.machine import operations as op
 
 from .blocks import block, operands
-from .integers import CType, less, literal
 from .products import dot
 from .staircases import Steps, steps
 from .writer import Unit, advance, strides

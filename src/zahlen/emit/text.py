@@ -11,12 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from zahlen.c99 import LINE, RULER, check_name, smallest_of, table_lines
 from zahlen.machine import EmitError, Machine, replacing
 from zahlen.textmodel import Temperature, TextModel, weights
 
-from .integers import LINE, smallest_of, table_lines
-from .layout import Layout, check_name
-from .writer import RULER
+from .layout import Layout
 
 FILE = "sample.c"
 

@@ -7,12 +7,10 @@ from contextlib import ExitStack, contextmanager
 
 import numpy as np
 
+from zahlen.c99 import CType, smallest_of, table_lines
 from zahlen.machine import IntArray, Wire
 
-from .integers import CType, smallest_of, table_lines
 from .layout import Layout
-
-RULER = "// " + "-" * 100
 
 
 class Code:

@@ -1,15 +1,30 @@
-"""C's integers: which type holds an interval, how a literal is written, and constant tables as text."""
+"""C99 as text: which type holds an interval, how literals, tables and names are written."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 
-from zahlen.machine import IntArray
+from .machine import EmitError, IntArray
 
 LINE = 116
 """Columns of a line of a table."""
+
+RULER = "// " + "-" * 100
+
+KEYWORDS = frozenset(
+    re.findall(
+        r"\w+",
+        """auto break case char const continue default do double else enum extern float for goto if inline int long
+        register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
+        asm typeof linux unix main memcpy memset printf stdin stdout stderr errno string stdint stdio stdlib
+        alignas alignof bool catch class constexpr delete false friend namespace new nullptr operator private protected
+        public template this throw true try using virtual wchar_t""",
+    )
+)
+"""Words of C and C++ and of the libraries in use that no wire's array may be called."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +52,8 @@ def _unsigned(width: int) -> CType:
     return CType(f"uint{8 * width}_t", width, 0, 2 ** (8 * width) - 1)
 
 
-INT32, INT64 = _signed(4), _signed(8)
+UINT16, UINT32 = _unsigned(2), _unsigned(4)
+INT16, INT32, INT64 = _signed(2), _signed(4), _signed(8)
 
 # An operand of 8 or 16 bits is converted to int32_t by C itself, whatever its sign; uint32_t would pull an int32_t
 # into unsigned arithmetic, so it comes after int32_t and appears only beside int64_t.
@@ -119,3 +135,10 @@ def log2(value: int) -> int | None:
 def distinct(values: IntArray) -> IntArray:
     """The different values, sorted."""
     return np.unique(values)
+
+
+def check_name(name: str) -> str:
+    """The name, if C can have it as the stem of its identifiers."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,30}", name) or name in KEYWORDS:
+        raise EmitError(f"name {name!r}: a C identifier of at most 31 letters, digits and underscores is due")
+    return name
