@@ -6,6 +6,7 @@
 (1, 3)
 """
 
+from . import c
 from .activations import Activation, HardTanhD, Heaviside, ReLUD, SigmoidD, Sign, TanhD
 from .affine import Linear
 from .chance import Chance
@@ -62,6 +63,7 @@ __all__ = [
     "Standardise",
     "SumPool2d",
     "TanhD",
+    "c",
     "evaluate",
     "fit",
     "network",

@@ -20,6 +20,7 @@ class Affine(Layer):
 
     weight: Parameter
     bias: Parameter | None
+    drawn: list[int]  # greatest initial latent weight and bias
 
     def _prepare(self, fan_in: int, out: int, bias: bool, weights: int | Levels, scale: int | None) -> None:
         self.grid = weight_grid(weights)
@@ -46,15 +47,16 @@ class Affine(Layer):
 
     def start(self, chance: Chance) -> None:
         """Uniform in +-1/sqrt(fan_in), as PyTorch draws them."""
-        bound = root_bound(self.scale << FRACTION, self.fan_in)
-        latent = chance.uniform(self.fan_in * self.out, bound).reshape(self.fan_in, self.out)
+        self.drawn = [root_bound(self.scale << FRACTION, self.fan_in)]
+        latent = chance.uniform(self.fan_in * self.out, self.drawn[0]).reshape(self.fan_in, self.out)
         self.weight = Parameter(self.grid, Fraction(self.scale), self._inside(latent, self.grid, FRACTION))
         self.bias = None
         if self._has_bias:
             # the fraction is what int32 leaves
             fraction = max(0, min(FRACTION, 30 - int(self._bias_grid.hi).bit_length()))
             whole_unit = int(self.unit * (1 << fraction))
-            latent = chance.uniform(self.out, root_bound(whole_unit, self.fan_in))
+            self.drawn.append(root_bound(whole_unit, self.fan_in))
+            latent = chance.uniform(self.out, self.drawn[1])
             self.bias = Parameter(self._bias_grid, self.unit, self._inside(latent, self._bias_grid, fraction), fraction)
 
     @staticmethod

@@ -303,6 +303,11 @@ def logs() -> IntArray:
     )
 
 
+def softmax_places(unit: Fraction) -> int:
+    """What a distance of logits is multiplied by, before a shift by 24, to be a place in `powers`."""
+    return min(2**31, int(Fraction(256 << 24) / unit))
+
+
 def softmax(logits: IntArray, labels: IntArray, unit: Fraction, bits: int) -> tuple[IntArray, int, int]:
     """Softmax and cross-entropy of int32 logits (rows, classes) with `unit` steps per 1.0.
 
@@ -315,7 +320,7 @@ def softmax(logits: IntArray, labels: IntArray, unit: Fraction, bits: int) -> tu
     right : int
         How many labels have the greatest logit, the lowest index among equals.
     """
-    factor = min(2**31, int(Fraction(256 << 24) / unit))
+    factor = softmax_places(unit)
     if kernels is not None:
         delta = np.empty(logits.shape, dtype=np.int16)
         loss, right = kernels.softmax(powers(), logs(), logits, labels, delta, factor, bits)

@@ -16,6 +16,8 @@ from .layer import Parameter
 
 RESOLUTION = 19
 """Bits that a mean gradient of 1.0 keeps in the momentum, if 32 bits are not proven to hold more."""
+SEEDS = 0x9E3779B9
+"""Between the seeds of random rounding of one parameter and the next."""
 
 
 class Optimiser(Protocol):
@@ -75,17 +77,20 @@ class Momentum:
         clip = self._clip(parameters, batch)
         clamps = 0
         for k, p in enumerate(parameters):
-            down = self._down(p, batch)
+            down = self.down(p, batch)
             scale = do.Scale.of((1 << down) * latent_rate(p, self.lr * part, batch), 31, 32)
-            clamps += take_step(p, self, down, clip, scale, (seed + k * 0x9E3779B9) % 2**32)
+            clamps += take_step(p, self, down, clip, scale, (seed + k * SEEDS) % 2**32)
             p.gradient[...] = 0
         return clamps
 
-    def _down(self, p: Parameter, batch: int) -> int:
+    def spare(self, p: Parameter) -> int:
+        """Bits that gradients have to be shifted by for a momentum that is proven to stay within 32."""
+        return max(0, (p.bound << self.decay).bit_length() - 31)
+
+    def down(self, p: Parameter, batch: int) -> int:
         """Bits that gradients are shifted by: none if the momentum holds all, else what `RESOLUTION` leaves."""
-        proven = max(0, (p.bound << self.decay).bit_length() - 31)
         wanted = max(0, int(p.unit * batch).bit_length() - RESOLUTION)
-        return min(proven, wanted)
+        return min(self.spare(p), wanted)
 
     def _clip(self, parameters: list[Parameter], batch: int) -> int:
         """2^16, or what less than that brings the norm down to `clip`."""
