@@ -54,7 +54,7 @@ class Activation(Layer):
         ends = [self.curve(_decimal(Fraction(k * size) / unit)) for k in range(-half, half + 1)]
         width = _decimal(4096 * unit / size)
         quotients = [_CONTEXT.multiply(_CONTEXT.subtract(b, a), width) for a, b in pairwise(ends)]
-        table = np.array([int(q.to_integral_value()) for q in quotients], dtype=np.int16)
+        table = np.array([int(q.to_integral_value()) for q in quotients], dtype=np.int32)
         return Slopes(-half * size, shift, table)
 
     def forward(self, x: IntArray) -> IntArray:

@@ -253,7 +253,7 @@ class Slopes:
 
     lo: int
     shift: int
-    table: IntArray  # int16
+    table: IntArray  # int32, of 16 bits
 
     def __call__(self, d: IntArray, z: IntArray) -> IntArray:
         """int16 gradients behind the activation to those before it, at the int32 integers z."""

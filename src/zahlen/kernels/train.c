@@ -33,8 +33,12 @@ INLINE int32_t pair_of(int16_t low, int16_t high) {
 // ---------------------------------------------------------------------------------------------------------------------
 // Factors on the right.
 
+// The last panel is of one vector where that is enough.
+INLINE int64_t panel_width(int64_t columns, int64_t first) { return columns - first <= LANES ? LANES : WIDTH; }
+
 static int64_t packed_size(int64_t pairs, int64_t columns) {
-    return (columns + WIDTH - 1) / WIDTH * pairs * WIDTH;
+    const int64_t last = (columns - 1) / WIDTH * WIDTH;
+    return (last + panel_width(columns, last)) * pairs;
 }
 
 // (count, columns) of which row k begins at rows[k] and column j stands columns[j] behind that: pairs are of rows.
@@ -44,18 +48,25 @@ static void pack_rows(const int16_t *b, const int32_t *rows, const int32_t *colu
 #pragma omp parallel for schedule(static) if (count * out->columns >= 16 * CHUNK)
     for (int64_t p = 0; p < panels; p++) {
         const int64_t first = p * WIDTH, width = out->columns - first < WIDTH ? out->columns - first : WIDTH;
+        const int64_t whole = panel_width(out->columns, first);
         int32_t *to = out->at + first * out->pairs;
-        const int side_by_side = width == WIDTH && columns[first + WIDTH - 1] - columns[first] == WIDTH - 1;
-        for (int64_t k = 0; k < count; k += 2, to += WIDTH) {
+        int side_by_side = width == whole;
+        for (int64_t j = 1; j < width; j++) {
+            side_by_side &= columns[first + j] == columns[first] + j;
+        }
+        for (int64_t k = 0; k < count; k += 2, to += whole) {
             const int16_t *low = b + rows[k], *high = k + 1 < count ? b + rows[k + 1] : NULL;
             if (side_by_side && high != NULL) {
                 low += columns[first], high += columns[first];
-                for (int j = 0; j < WIDTH; j++) {
+                for (int j = 0; j < LANES; j++) {
+                    to[j] = pair_of(low[j], high[j]);
+                }
+                for (int j = LANES; j < WIDTH && whole == WIDTH; j++) {
                     to[j] = pair_of(low[j], high[j]);
                 }
                 continue;
             }
-            memset(to, 0, WIDTH * 4);
+            memset(to, 0, (size_t)whole * 4);
             for (int64_t j = 0; j < width; j++) {
                 const int32_t at = columns[first + j];
                 to[j] = pair_of(low[at], high != NULL ? high[at] : nothing);
@@ -70,20 +81,21 @@ static void pack_columns(const int16_t *b, int64_t stride, int64_t count, Packed
 #pragma omp parallel for schedule(static) if (count * out->columns >= 16 * CHUNK)
     for (int64_t p = 0; p < panels; p++) {
         const int64_t first = p * WIDTH, width = out->columns - first < WIDTH ? out->columns - first : WIDTH;
+        const int64_t whole = panel_width(out->columns, first);
         int32_t *to = out->at + first * out->pairs;
-        for (int64_t j = 0; j < WIDTH; j++) {
+        for (int64_t j = 0; j < whole; j++) {
             if (j >= width) {
                 for (int64_t k = 0; k < out->pairs; k++) {
-                    to[k * WIDTH + j] = 0;
+                    to[k * whole + j] = 0;
                 }
                 continue;
             }
             const int16_t *from = b + (first + j) * stride;
             for (int64_t k = 0; k < count / 2; k++) {
-                memcpy(to + k * WIDTH + j, from + 2 * k, 4);
+                memcpy(to + k * whole + j, from + 2 * k, 4);
             }
             if (count % 2) {
-                to[count / 2 * WIDTH + j] = pair_of(from[count - 1], 0);
+                to[count / 2 * whole + j] = pair_of(from[count - 1], 0);
             }
         }
     }
@@ -117,27 +129,40 @@ INLINE vi pair_at(const int16_t *p) {
     return fill(both);
 }
 
-INLINE void tile(const int16_t *const row[ROWS], const int32_t *steps, int64_t pairs, const int32_t *b,
-                 int32_t sums[ROWS][WIDTH]) {
+// `vectors` of each row: PANEL, or one.
+INLINE void tile_of(const int vectors, const int16_t *const row[ROWS], const int32_t *steps, int64_t pairs,
+                    const int32_t *b, int32_t sums[ROWS][WIDTH]) {
     vi sum[ROWS][PANEL];
     for (int r = 0; r < ROWS; r++) {
-        for (int c = 0; c < PANEL; c++) {
+        for (int c = 0; c < vectors; c++) {
             sum[r][c] = fill(0);
         }
     }
-    for (int64_t k = 0; k < pairs; k++, b += WIDTH) {
-        const vi b0 = load(b), b1 = load(b + LANES);
+    for (int64_t k = 0; k < pairs; k++, b += vectors * LANES) {
+        const vi b0 = load(b), b1 = vectors > 1 ? load(b + LANES) : b0;
         const int32_t at = steps[k];
 #pragma GCC unroll 12
         for (int r = 0; r < ROWS; r++) {
             const vi x = pair_at(row[r] + at);
             sum[r][0] = dot16(sum[r][0], x, b0);
-            sum[r][1] = dot16(sum[r][1], x, b1);
+            if (vectors > 1) {
+                sum[r][1] = dot16(sum[r][1], x, b1);
+            }
         }
     }
     for (int r = 0; r < ROWS; r++) {
-        store(sums[r], sum[r][0]);
-        store(sums[r] + LANES, sum[r][1]);
+        for (int c = 0; c < vectors; c++) {
+            store(sums[r] + c * LANES, sum[r][c]);
+        }
+    }
+}
+
+static void tile(int64_t whole, const int16_t *const row[ROWS], const int32_t *steps, int64_t pairs, const int32_t *b,
+                 int32_t sums[ROWS][WIDTH]) {
+    if (whole == WIDTH) {
+        tile_of(PANEL, row, steps, pairs, b, sums);
+    } else {
+        tile_of(1, row, steps, pairs, b, sums);
     }
 }
 
@@ -199,6 +224,7 @@ static int64_t product(const Rows *a, const Packed *b, const Sums *out) {
         for (int64_t block = 0; block < blocks; block++) {
             const int64_t first = block * ROWS, rows = a->count - first < ROWS ? a->count - first : ROWS;
             const int64_t column = p * WIDTH, width = b->columns - column < WIDTH ? b->columns - column : WIDTH;
+            const int64_t whole = panel_width(b->columns, column);
             const int16_t *row[ROWS];
             for (int64_t r = 0; r < ROWS; r++) {
                 row[r] = a->at + a->rows[first + (r < rows ? r : rows - 1)];
@@ -210,13 +236,13 @@ static int64_t product(const Rows *a, const Packed *b, const Sums *out) {
             }
             for (int64_t k = 0; k < b->pairs; k += depth) {
                 const int64_t pairs = b->pairs - k < depth ? b->pairs - k : depth;
-                tile(row, a->steps + k, pairs, b->at + column * b->pairs + k * WIDTH, sums);
+                tile(whole, row, a->steps + k, pairs, b->at + column * b->pairs + k * whole, sums);
                 if (!wide) {
                     count += put(out, first, b->columns, column, (const int32_t(*)[WIDTH])sums, rows, width);
                     continue;
                 }
                 for (int64_t r = 0; r < rows; r++) {
-                    for (int j = 0; j < WIDTH; j++) {
+                    for (int64_t j = 0; j < width; j++) {
                         totals[r][j] += sums[r][j];
                     }
                 }
@@ -230,17 +256,64 @@ static int64_t product(const Rows *a, const Packed *b, const Sums *out) {
 // ---------------------------------------------------------------------------------------------------------------------
 // Activations.
 
+#if LANES == 16
+#define FEW 16  // values that are in a register; they are found by four comparisons
+typedef struct {
+    vi least, most, by[4], values;
+} Few;
+
+static Few few_of(const Stairs *s) {
+    int32_t thresholds[FEW - 1], values[FEW];
+    for (int k = 0; k < FEW; k++) {
+        values[k] = s->values[k < s->levels ? k : s->levels - 1];
+    }
+    for (int k = 0; k < FEW - 1; k++) {
+        thresholds[k] = k < s->levels - 1 ? s->thresholds[k] : INT32_MAX;
+    }
+    Few few = {.least = fill(s->lo), .most = fill(s->hi), .values = load(values)};
+    for (int k = 0, by = 1; k < 4; k++, by *= 2) {  // the threshold that `by` more levels reach, behind each level
+        int32_t table[FEW];
+        for (int at = 0; at < FEW; at++) {
+            table[at] = at + by <= FEW - 1 ? thresholds[at + by - 1] : INT32_MAX;
+        }
+        few.by[k] = load(table);
+    }
+    return few;
+}
+
+INLINE vi few_value(const Few *few, vi z) {
+    z = lesser(greater(z, few->least), few->most);
+    vi at = fill(0);
+    for (int k = 3; k >= 0; k--) {
+        const __mmask16 more = _mm512_cmpge_epi32_mask(z, _mm512_permutexvar_epi32(at, few->by[k]));
+        at = _mm512_mask_add_epi32(at, more, at, fill(1 << k));
+    }
+    return _mm512_permutexvar_epi32(at, few->values);
+}
+#endif
+
 static void stairs(const Stairs *s, const int32_t *z, int64_t count, int16_t *out) {
     const Stairs own = *s;
+    int64_t start = 0;
+#if LANES == 16
+    if (s->levels <= FEW && s->hi < INT32_MAX) {
+        const Few few = few_of(s);
+        start = count / LANES * LANES;
 #pragma omp parallel for schedule(static) if (count >= 4 * CHUNK)
-    for (int64_t k = 0; k < count; k++) {
+        for (int64_t k = 0; k < start; k += LANES) {
+            store_s16(out + k, few_value(&few, load(z + k)));
+        }
+    }
+#endif
+#pragma omp parallel for schedule(static) if (count - start >= 4 * CHUNK)
+    for (int64_t k = start; k < count; k++) {
         out[k] = (int16_t)value(&own, z[k]);
     }
 }
 
 static void slopes(const Slope *s, const int16_t *d, const int32_t *z, int64_t count, int16_t *out) {
     const int32_t lo = (int32_t)s->lo, shift = (int32_t)s->shift, hi = (int32_t)(s->lo + (s->buckets << s->shift) - 1);
-    const int16_t *table = s->table;
+    const int32_t *table = s->table;
 #pragma omp parallel for schedule(static) if (count >= 4 * CHUNK)
     for (int64_t k = 0; k < count; k++) {
         const int32_t x = z[k] < lo ? lo : z[k] > hi ? hi : z[k];

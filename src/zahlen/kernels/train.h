@@ -49,7 +49,7 @@ typedef struct {
 // Slopes of an activation, 1.0 being 4096, over buckets of 2^shift integers from `lo` on.
 typedef struct {
     int64_t lo, shift, buckets;
-    const int16_t *table;
+    const int32_t *table;  // of 16 bits; wider ones are gathered faster
 } Slope;
 
 typedef struct {

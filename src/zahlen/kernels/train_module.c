@@ -286,11 +286,15 @@ static PyObject *stairs(PyObject *self, PyObject *args) {
 static PyObject *slopes(PyObject *self, PyObject *args) {
     (void)self;
     Call call;
-    if (!begin(&call, args, "hhiH", 2)) {
+    if (!begin(&call, args, "ihiH", 2)) {
         return NULL;
     }
     const Slope s = {call.number[0], call.number[1], COUNT(0), AT(0)};
-    if (s.buckets < 1 || s.shift < 0 || s.shift > 30 || s.lo < INT32_MIN || s.buckets > INT32_MAX >> s.shift ||
+    int narrow = 1;
+    for (int64_t k = 0; k < s.buckets; k++) {
+        narrow &= s.table[k] >= -INT16_MAX && s.table[k] <= INT16_MAX;
+    }
+    if (!narrow || s.buckets < 1 || s.shift < 0 || s.shift > 30 || s.lo < INT32_MIN || s.buckets > INT32_MAX >> s.shift ||
         s.lo + (s.buckets << s.shift) > INT32_MAX || COUNT(1) != COUNT(2) || COUNT(1) != COUNT(3)) {
         return unfit(&call, "slopes: not a table of slopes, or arrays of other lengths");
     }

@@ -84,9 +84,49 @@ void JOIN(sumpool, VARIANT)(const Windows *w, int64_t count, const int16_t *x, i
     }
 }
 
+// Windows that do not overlap.
+static int64_t apart_back(const Windows *w, int64_t count, const int16_t *d, const int16_t *which, Scale scale,
+                          int16_t *out) {
+    const int64_t channels = w->channels, size = w->height * w->width * channels;
+    int64_t clamps = 0;
+#pragma omp parallel for schedule(static) reduction(+ : clamps) if (count * size >= 4 * WORTH)
+    for (int64_t n = 0; n < count; n++) {
+        memset(out + n * size, 0, (size_t)size * 2);
+        for (int64_t row = 0; row < w->rows; row++) {
+            int64_t top, bottom, left, right;
+            places_of(w, 0, row, &top, &bottom);
+            for (int64_t column = 0; column < w->columns; column++) {
+                places_of(w, 1, column, &left, &right);
+                const int64_t at = ((n * w->rows + row) * w->columns + column) * channels;
+                const int16_t *restrict from = d + at;
+                for (int64_t i = top; i < bottom; i++) {
+                    for (int64_t k = left; k < right; k++) {
+                        int16_t *restrict to = out + (element(w, out + n * size, row, column, i, k) - out);
+                        if (which == NULL) {
+                            for (int64_t j = 0; j < channels; j++) {
+                                to[j] = (int16_t)clamped(scaled(from[j], scale), 32767, &clamps);
+                            }
+                            continue;
+                        }
+                        const int16_t *restrict place = which + at, here = (int16_t)(i * w->size[1] + k);
+                        for (int64_t j = 0; j < channels; j++) {
+                            to[j] = place[j] == here ? from[j] : 0;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    return clamps;
+}
+
 // What windows pass back to each element: of a maximum (where `which` is given) to its place only.
 int64_t JOIN(pool_back, VARIANT)(const Windows *w, int64_t count, const int16_t *d, const int16_t *which, Scale scale,
                                  int16_t *out) {
+    if (w->size[0] <= w->stride[0] && w->size[1] <= w->stride[1] &&
+        (which == NULL || (scale.factor == 1 && scale.shift == 0))) {
+        return apart_back(w, count, d, which, scale, out);
+    }
     const int64_t channels = w->channels, outputs = w->rows * w->columns * channels;
     int64_t clamps = 0;
 #pragma omp parallel for schedule(static) collapse(2) reduction(+ : clamps) if (count * outputs >= WORTH)
