@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from paths import both
 
 import zahlen
+from zahlen.grids import weight_grid
 from zahlen.integer import arithmetic as do
 from zahlen.integer.layer import Parameter
 from zahlen.integer.optimisers import Momentum
 from zahlen.kernels import native
-from zahlen.machine import Levels
+from zahlen.machine import InputError, Levels
 
 pytestmark = pytest.mark.skipif(native is None, reason="built without compiled kernels")
 SOURCES = Path(zahlen.__file__).parent / "kernels"
@@ -100,8 +101,6 @@ def test_the_softmax_is_the_same_everywhere_and_near_the_real_one(seed, classes,
 @pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("random", [False, True])
 def test_steps_of_latent_weights(values, wide, random):
-    from zahlen.grids import weight_grid
-
     grid = weight_grid(values)
     rule = Momentum("0.05", weight_decay=9, random=random, clip="0.5")
 
@@ -119,6 +118,42 @@ def test_steps_of_latent_weights(values, wide, random):
         return p.weight, p.latent, p.momentum, count
 
     both(steps)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 999),
+    rate=st.fractions(Fraction(1, 2**40), 2**8),
+    decay=st.integers(0, 15),
+    weight_decay=st.integers(0, 31),
+    clip=st.sampled_from([None, "0.001", "100"]),
+    values=st.sampled_from([2, 3, 255, 4001]),
+    unit=st.sampled_from([1, 2**20, 2**24]),
+)
+def test_steps_of_any_rate_to_the_ends_of_32_bits(seed, rate, decay, weight_decay, clip, values, unit):
+    grid, ends = weight_grid(values), [-do.INT32, do.INT32, -1, 0, 1]
+    rule = Momentum(rate, decay=decay, weight_decay=weight_decay, clip=clip)
+
+    def steps():
+        rng = np.random.default_rng(seed)
+        latent = rng.integers(grid.lo << 16, (grid.hi << 16) + 1, (50,)).astype(np.int32)
+        p = Parameter(grid, Fraction(64), latent)
+        p.receives(Fraction(unit), do.SHORT * unit, 1)
+        p.gradient = np.zeros(50, np.int32)
+        counts = []
+        for k in range(4):
+            p.gradient[...] = np.where(rng.integers(0, 2, 50), rng.choice(ends, 50), rng.integers(-(2**31), 2**31, 50))
+            counts.append(rule.step([p], 1, Fraction(1), k))
+        return p.weight, p.latent, p.momentum, counts
+
+    both(steps)
+
+
+def test_rates_beyond_all_grids_are_refused():
+    p = Parameter(Levels(-127, 127), Fraction(64), np.zeros(3, np.int32))
+    p.receives(Fraction(1), 1, 1)
+    with pytest.raises(InputError, match="at a rate of 1024"):
+        Momentum(1024).step([p], 1, Fraction(1), 0)
 
 
 def test_a_step_moves_against_the_gradient_by_the_rate():

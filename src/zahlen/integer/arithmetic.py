@@ -53,13 +53,18 @@ class Scale:
     @classmethod
     def of(cls, value: Fraction, bits: int = 16, most: int = 62) -> Scale:
         """The nearest to a number from 0 on, with a factor of at most `bits` bits and a shift of at most `most`."""
-        shift = 0
-        while shift < most and value.numerator << (shift + 1) < value.denominator << bits:
-            shift += 1
-        factor = ((value.numerator << (shift + 1)) + value.denominator) // (2 * value.denominator)
-        while factor and factor % 2 == 0 and shift:
-            factor, shift = factor // 2, shift - 1
-        return cls(factor, shift)
+        return cls.ratio(value.numerator, value.denominator, bits, most)
+
+    @classmethod
+    def ratio(cls, above: int, below: int, bits: int = 16, most: int = 62) -> Scale:
+        """`of` for above / below, which need not be in lowest terms."""
+        # the greatest shift with above << shift below the denominator << bits
+        shift = max(0, min(most, bits + below.bit_length() - above.bit_length()))
+        while shift and above << shift >= below << bits:
+            shift -= 1
+        factor = ((above << (shift + 1)) + below) // (2 * below)
+        common = min(shift, (factor & -factor).bit_length() - 1) if factor else 0
+        return cls(factor >> common, shift - common)
 
     def __call__(self, x: Any) -> Any:
         """Of an int64 array."""
@@ -305,7 +310,7 @@ def logs() -> IntArray:
 
 def softmax_places(unit: Fraction) -> int:
     """What a distance of logits is multiplied by, before a shift by 24, to be a place in `powers`."""
-    return min(2**31, int(Fraction(256 << 24) / unit))
+    return min(INT32, int(Fraction(256 << 24) / unit))
 
 
 def softmax(logits: IntArray, labels: IntArray, unit: Fraction, bits: int) -> tuple[IntArray, int, int]:

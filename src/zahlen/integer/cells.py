@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ def rounded(x: Any, shift: int) -> Any:
     return (x + (1 << shift >> 1)) >> shift
 
 
+@lru_cache
 def edge(grid: Levels, one: int) -> int:
     """Where the slope of a rounded tangent stops falling, `one` being 1.0."""
     return int(one * tanh_edge(grid))

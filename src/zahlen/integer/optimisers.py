@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from math import isqrt
 from typing import Any, Protocol
 
 import numpy as np
@@ -78,9 +79,10 @@ class Momentum:
         clamps = 0
         for k, p in enumerate(parameters):
             down = self.down(p, batch)
-            scale = do.Scale.of((1 << down) * latent_rate(p, self.lr * part, batch), 31, 32)
+            scale = latent_scale(p, self.lr * part, batch, down)
+            if scale.factor > do.INT32:
+                raise InputError(f"Momentum: at a rate of {self.lr} the least gradient moves weights off their grid")
             clamps += take_step(p, self, down, clip, scale, (seed + k * SEEDS) % 2**32)
-            p.gradient[...] = 0
         return clamps
 
     def spare(self, p: Parameter) -> int:
@@ -89,7 +91,7 @@ class Momentum:
 
     def down(self, p: Parameter, batch: int) -> int:
         """Bits that gradients are shifted by: none if the momentum holds all, else what `RESOLUTION` leaves."""
-        wanted = max(0, int(p.unit * batch).bit_length() - RESOLUTION)
+        wanted = max(0, (p.unit.numerator * batch // p.unit.denominator).bit_length() - RESOLUTION)
         return min(self.spare(p), wanted)
 
     def _clip(self, parameters: list[Parameter], batch: int) -> int:
@@ -104,8 +106,6 @@ class Momentum:
 
 def isqrt_fraction(x: Fraction) -> int:
     """floor(sqrt(x))."""
-    from math import isqrt
-
     return isqrt(x.numerator // x.denominator)
 
 
@@ -119,7 +119,7 @@ def squares(g: IntArray) -> int:
 
 
 def take_step(p: Parameter, rule: Momentum, down: int, clip: int, scale: do.Scale, seed: int) -> int:
-    """Momentum, latent weights and weights of one parameter; how many values were clamped."""
+    """Momentum, latent weights and weights of one parameter, its gradient emptied; how many values were clamped."""
     grid = p.grid
     if do.kernels is not None:
         wide, long = p.gradient.dtype == np.int64, p.weight.dtype == np.int32
@@ -137,13 +137,19 @@ def take_step(p: Parameter, rule: Momentum, down: int, clip: int, scale: do.Scal
         chance = noise(seed, m.shape) & ((1 << scale.shift) - 1)
     v = p.latent - ((m * scale.factor + chance) >> scale.shift)
     v = v - (v >> rule.weight_decay) if rule.weight_decay else v
-    p.momentum[...] = m
+    p.gradient[...], p.momentum[...] = 0, m
     return clamps + settle(p, v)
 
 
 def latent_rate(p: Parameter, rate: Fraction, batch: int) -> Fraction:
     """By how much a latent weight moves for one unit of a gradient summed over a batch."""
     return rate * p.scale * (1 << p.fraction) / (batch * p.unit)
+
+
+def latent_scale(p: Parameter, rate: Fraction, batch: int, down: int) -> do.Scale:
+    """`latent_rate` for 2^down units, as updates take it: at every step, so without the fraction's lowest terms."""
+    above = rate.numerator * p.scale.numerator * p.unit.denominator << p.fraction + down
+    return do.Scale.ratio(above, rate.denominator * p.scale.denominator * p.unit.numerator * batch, 31, 32)
 
 
 def settle(p: Parameter, v: IntArray) -> int:

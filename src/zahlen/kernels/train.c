@@ -262,6 +262,8 @@ typedef struct {
     vi least, most, by[4], values;
 } Few;
 
+static int is_few(const Stairs *s) { return s->levels <= FEW && s->hi < INT32_MAX; }
+
 static Few few_of(const Stairs *s) {
     int32_t thresholds[FEW - 1], values[FEW];
     for (int k = 0; k < FEW; k++) {
@@ -292,11 +294,18 @@ INLINE vi few_value(const Few *few, vi z) {
 }
 #endif
 
-static void stairs(const Stairs *s, const int32_t *z, int64_t count, int16_t *out) {
+static void stairs_part(const Stairs *s, const int32_t *z, int64_t count, int16_t *out) {
     const Stairs own = *s;
+#pragma GCC ivdep
+    for (int64_t k = 0; k < count; k++) {
+        out[k] = (int16_t)value(&own, z[k]);
+    }
+}
+
+static void stairs(const Stairs *s, const int32_t *z, int64_t count, int16_t *out) {
     int64_t start = 0;
 #if LANES == 16
-    if (s->levels <= FEW && s->hi < INT32_MAX) {
+    if (is_few(s)) {
         const Few few = few_of(s);
         start = count / LANES * LANES;
 #pragma omp parallel for schedule(static) if (count >= 4 * CHUNK)
@@ -306,8 +315,8 @@ static void stairs(const Stairs *s, const int32_t *z, int64_t count, int16_t *ou
     }
 #endif
 #pragma omp parallel for schedule(static) if (count - start >= 4 * CHUNK)
-    for (int64_t k = start; k < count; k++) {
-        out[k] = (int16_t)value(&own, z[k]);
+    for (int64_t k = start; k < count; k += CHUNK) {
+        stairs_part(s, z + k, count - k < CHUNK ? count - k : CHUNK, out + k);
     }
 }
 
@@ -333,37 +342,61 @@ static int64_t log2_of(const int32_t *logs, int64_t x) {  // x is positive; in 2
     return (whole << 16) + logs[place - 1024];
 }
 
+// min((top - z) * factor >> 24, 4095); `far` is a difference that reaches this.
+INLINE int32_t place_of(int32_t top, int32_t z, int32_t far, int32_t factor) {
+    const uint32_t gap = (uint32_t)top - (uint32_t)z;
+    const int32_t near = gap < (uint32_t)far ? (int32_t)gap : far;
+    const int32_t place = (int32_t)(((int64_t)near * factor) >> 32 << 8) | (int32_t)((uint32_t)near * (uint32_t)factor >> 24);
+    return place < 4095 ? place : 4095;
+}
+
+INLINE int64_t power_sum(const int32_t *powers, int32_t far, int32_t factor, int32_t top, const int32_t *z, int64_t n) {
+    int64_t sum = 0;
+    for (int64_t first = 0; first < n; first += 1 << 14) {  // so many stay within 32 bits
+        const int64_t last = n - first < 1 << 14 ? n : first + (1 << 14);
+        int32_t part = 0;
+        for (int64_t j = first; j < last; j++) {
+            part += powers[place_of(top, z[j], far, factor)];
+        }
+        sum += part;
+    }
+    return sum;
+}
+
 static void softmax(const Softmax *s, const int32_t *logits, const int32_t *labels, int64_t rows, int64_t classes,
                     int16_t *delta, int64_t *result) {
     int64_t loss = 0, right = 0;
+    const int32_t *powers = s->powers, factor = (int32_t)s->factor, bits = (int32_t)s->bits;
+    const int64_t reach = factor > 0 ? (4095LL << 24) / factor + 1 : INT32_MAX;
+    const int32_t far = reach < INT32_MAX ? (int32_t)reach : INT32_MAX;
 #pragma omp parallel for schedule(static) reduction(+ : loss, right) if (rows * classes >= CHUNK)
     for (int64_t r = 0; r < rows; r++) {
         const int32_t *z = logits + r * classes;
         int16_t *d = delta + r * classes;
-        int64_t best = 0, sum = 0;
+        int32_t top = z[0];
         for (int64_t j = 1; j < classes; j++) {
-            best = z[j] > z[best] ? j : best;
+            top = z[j] > top ? z[j] : top;
         }
-        const int64_t top = z[best];
-        for (int64_t j = 0; j < classes; j++) {
-            const int64_t place = ((top - z[j]) * s->factor) >> 24;
-            sum += s->powers[place < 4095 ? place : 4095];
-        }
-        const int64_t inverse = (1LL << 40) / sum, half = 1LL << (39 - s->bits);
-        for (int64_t j = 0; j < classes; j++) {
-            const int64_t place = ((top - z[j]) * s->factor) >> 24;
-            const int64_t power = s->powers[place < 4095 ? place : 4095];
-            d[j] = (int16_t)((power * inverse + half) >> (40 - s->bits));
-        }
+        const int64_t sum = power_sum(powers, far, factor, top, z, classes);
+        const uint32_t inverse = (uint32_t)((1LL << 40) / sum);
+        const uint64_t half = 1ULL << (39 - bits);
         const int32_t label = labels[r];
         if (label < 0) {  // none: nothing is to be learnt from it
             memset(d, 0, (size_t)classes * 2);
             continue;
         }
-        d[label] = (int16_t)(d[label] - (1 << s->bits));
+        for (int64_t j = 0; j < classes; j++) {
+            const uint64_t power = (uint32_t)powers[place_of(top, z[j], far, factor)];
+            d[j] = (int16_t)((power * inverse + half) >> (40 - bits));
+        }
+        d[label] = (int16_t)(d[label] - (1 << bits));
+        int64_t best = 0;
+        while (z[best] != top) {
+            best++;
+        }
         right += best == label;
         // log2 e is 94548 / 2^16; places are 256 to 1.0
-        const int64_t place = ((top - z[label]) * s->factor) >> 24;
+        const int64_t place = (((int64_t)top - z[label]) * s->factor) >> 24;
         loss += log2_of(s->logs, sum) - (16 << 16) + ((place * 94548 + 128) >> 8);
     }
     result[0] = loss;
@@ -382,7 +415,46 @@ INLINE uint32_t scrambled(uint32_t x) {
     return x ^ x >> 16;
 }
 
-INLINE int64_t updated(const Update *u, int64_t count, const int32_t *narrow, const int64_t *wide, int32_t *momentum,
+// As `scaled`, for shifts from 1 to 32 and results that are known to fit: products' halves are enough.
+INLINE int32_t scaled_halves(int32_t x, int32_t factor, int32_t shift) {
+    const int32_t high = (int32_t)(((int64_t)x * factor) >> 32);
+    const uint32_t low = (uint32_t)x * (uint32_t)factor, half = low >> (shift - 1) & 1;
+    return (int32_t)(((uint32_t)high << (32 - shift) | low >> 1 >> (shift - 1)) + half);
+}
+
+// In 32 bits, for steps that are not rounded by chance. Latent weights are below
+// 2^28, so a momentum beyond `far` takes them to the end of their grid, however far beyond it is.
+INLINE int64_t update_part(const Update *u, int64_t count, int32_t *gradient, int32_t *momentum, int32_t *latent,
+                           int16_t *weights, int clipped) {
+    const int32_t down = (int32_t)u->down, clip = (int32_t)u->clip, decay = (int32_t)u->decay;
+    const int32_t grain = (int32_t)(u->fraction + (u->grain == 2));
+    const int32_t factor = (int32_t)u->step.factor, shift = (int32_t)u->step.shift, lo = (int32_t)u->lo;
+    const int32_t most = (int32_t)((u->hi << u->fraction) + (u->grain << u->fraction >> 1) - 1);
+    const int32_t least = (int32_t)((u->lo << u->fraction) - (u->grain << u->fraction >> 1));
+    const int32_t fall = (int32_t)u->weight_decay, decays = fall ? -1 : 0, twice = u->grain == 2;
+    const int64_t reach = (1LL << (30 + shift)) / (factor > 0 ? factor : 1);
+    const int32_t far = reach < INT32_MAX ? (int32_t)reach : INT32_MAX;
+    int32_t clamps = 0;
+    for (int64_t k = 0; k < count; k++) {
+        const int32_t own = gradient[k], half = (int32_t)((uint32_t)own << 1 >> down & 1);
+        const int32_t g = clipped ? scaled_halves(own, clip, 16 + down) : (own >> down) + half;
+        const int32_t kept = momentum[k] - (momentum[k] >> decay);
+        const int32_t sum = (int32_t)((uint32_t)kept + (uint32_t)g);
+        const int beyond = ((kept ^ sum) & (g ^ sum)) < 0 || sum == INT32_MIN;
+        const int32_t m = beyond ? (g < 0 ? -INT32_MAX : INT32_MAX) : sum;
+        momentum[k] = m;
+        gradient[k] = 0;
+        int32_t v = latent[k] - scaled_halves(m > far ? far : m < -far ? -far : m, factor, shift);
+        v -= v >> fall & decays;
+        const int32_t inside = v > most ? most : v < least ? least : v;
+        clamps += (inside != v) + beyond;
+        latent[k] = inside;
+        weights[k] = (int16_t)(lo + ((inside - least) >> grain << twice));
+    }
+    return clamps;
+}
+
+INLINE int64_t updated(const Update *u, int64_t count, int32_t *narrow, int64_t *wide, int32_t *momentum,
                        int32_t *latent, int16_t *weights, int32_t *long_weights) {
     int64_t clamps = 0;
     const Scale down = {u->clip, u->down + 16};
@@ -392,6 +464,11 @@ INLINE int64_t updated(const Update *u, int64_t count, const int32_t *narrow, co
 #pragma omp parallel for schedule(static) reduction(+ : clamps) if (count >= 4 * CHUNK)
     for (int64_t k = 0; k < count; k++) {
         const int64_t g = scaled(narrow != NULL ? narrow[k] : wide[k], down);
+        if (narrow != NULL) {
+            narrow[k] = 0;
+        } else {
+            wide[k] = 0;
+        }
         int64_t m = momentum[k];
         m += g - (m >> u->decay);
         m = clamped(m, INT32_MAX, &clamps);
@@ -415,10 +492,23 @@ INLINE int64_t updated(const Update *u, int64_t count, const int32_t *narrow, co
     return clamps;
 }
 
-static int64_t update(const Update *u, int64_t count, const void *gradient, int wide, int32_t *momentum,
+static int64_t update(const Update *u, int64_t count, void *gradient, int wide, int32_t *momentum,
                       int32_t *latent, void *weights, int long_weights) {
     const Update own = *u;
     int16_t *narrow = long_weights ? NULL : weights;
+    const int64_t end = u->hi > -u->lo ? u->hi : -u->lo;
+    if (!wide && !long_weights && u->down <= 16 && !u->random && u->step.shift >= 1 && u->step.shift <= 32 &&
+        u->step.factor <= INT32_MAX && (end + 2) << u->fraction <= 1 << 28) {
+        int64_t clamps = 0;
+        int32_t *from = gradient;
+#pragma omp parallel for schedule(static) reduction(+ : clamps) if (count >= 4 * CHUNK)
+        for (int64_t k = 0; k < count; k += CHUNK) {
+            const int64_t part = count - k < CHUNK ? count - k : CHUNK;
+            clamps += own.clip == 1 << 16 ? update_part(&own, part, from + k, momentum + k, latent + k, narrow + k, 0)
+                                          : update_part(&own, part, from + k, momentum + k, latent + k, narrow + k, 1);
+        }
+        return clamps;
+    }
     return wide ? updated(&own, count, NULL, gradient, momentum, latent, narrow, weights)
                 : updated(&own, count, gradient, NULL, momentum, latent, narrow, weights);
 }
@@ -466,8 +556,42 @@ static void lstm_forward_row(const Lstm *p, const int32_t *z, const int16_t *c, 
     }
 }
 
+#if LANES == 16
+static void lstm_forward_few(const Lstm *p, const Few few[4], const int32_t *z, const int16_t *c, int16_t *h_next,
+                             int16_t *c_next, int16_t *kept, int64_t n) {
+    const Few *gate = &few[0], *candidate = &few[1], *squash = &few[2], *output = &few[3];
+    for (int64_t k = 0; k < n; k += LANES) {
+        const int64_t j = k + LANES <= n ? k : n - LANES;  // the last units once more
+        const vi i = few_value(gate, load(z + j)), f = few_value(gate, load(z + n + j));
+        const vi g = few_value(candidate, load(z + 2 * n + j)), o = few_value(gate, load(z + 3 * n + j));
+        const vi old = times(product16(f, load_s16(c + j)), p->old_factor);
+        const vi next = shift_right(add(add(old, times(product16(i, g), p->new_factor)), fill(p->half)), p->shift);
+        const vi inside = lesser(greater(next, fill(-p->limit)), fill(p->limit));
+        const vi t = few_value(squash, inside);
+        store_s16(kept + j, i);
+        store_s16(kept + n + j, f);
+        store_s16(kept + 2 * n + j, g);
+        store_s16(kept + 3 * n + j, o);
+        store_s16(kept + 4 * n + j, t);
+        store_s16(c_next + j, inside);
+        store_s16(h_next + j, few_value(output, product16(o, t)));
+    }
+}
+#endif
+
 static void lstm_forward(const Lstm *p, int64_t rows, int64_t n, const int32_t *z, const int16_t *c, int16_t *h_next,
                          int16_t *c_next, int16_t *kept) {
+#if LANES == 16
+    if (n >= LANES && is_few(&p->gate) && is_few(&p->candidate) && is_few(&p->squash) && is_few(&p->output)) {
+        const Few few[4] = {few_of(&p->gate), few_of(&p->candidate), few_of(&p->squash), few_of(&p->output)};
+#pragma omp parallel for schedule(static) if (rows * n >= CHUNK)
+        for (int64_t r = 0; r < rows; r++) {
+            const int64_t at = n * r;
+            lstm_forward_few(p, few, z + 4 * at, c + at, h_next + at, c_next + at, kept + 5 * at, n);
+        }
+        return;
+    }
+#endif
 #pragma omp parallel for schedule(static) if (rows * n >= CHUNK)
     for (int64_t r = 0; r < rows; r++) {
         lstm_forward_row(p, z + 4 * n * r, c + n * r, h_next + n * r, c_next + n * r, kept + 5 * n * r, n);
@@ -535,7 +659,9 @@ static void gru_forward(const Gru *p, int64_t rows, int64_t n, const int32_t *x,
 #pragma GCC ivdep
         for (int64_t j = 0; j < n; j++) {
             const int32_t r = value(&gate, a[j] + b[j]), u = value(&gate, a[n + j] + b[n + j]);
-            const int32_t g = value(&candidate, a[2 * n + j] + (int32_t)(((int64_t)r * b[2 * n + j] + 128) >> 8));
+            // r y / 2^8 in two halves, of which neither leaves 32 bits
+            const int32_t y = b[2 * n + j], reset = r * (y >> 8) + ((r * (y & 255) + 128) >> 8);
+            const int32_t g = value(&candidate, a[2 * n + j] + reset);
             const int32_t next = (u * c[row * n + j] + (256 - u) * g + 128) >> 8;
             keep[j] = (int16_t)r;
             keep[n + j] = (int16_t)u;

@@ -100,7 +100,7 @@ typedef struct {
     void (*slopes)(const Slope *s, const int16_t *d, const int32_t *z, int64_t count, int16_t *out);
     void (*softmax)(const Softmax *s, const int32_t *logits, const int32_t *labels, int64_t rows, int64_t classes,
                     int16_t *delta, int64_t *result);
-    int64_t (*update)(const Update *u, int64_t count, const void *gradient, int wide, int32_t *momentum,
+    int64_t (*update)(const Update *u, int64_t count, void *gradient, int wide, int32_t *momentum,
                       int32_t *latent, void *weights, int long_weights);
     void (*column_sums)(const int16_t *d, int64_t rows, int64_t columns, int64_t *sums);
     void (*lstm_forward)(const Lstm *p, int64_t rows, int64_t n, const int32_t *z, const int16_t *c, int16_t *h_next,

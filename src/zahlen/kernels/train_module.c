@@ -311,7 +311,7 @@ static PyObject *softmax(PyObject *self, PyObject *args) {
     const Softmax s = {call.number[0], call.number[1], AT(0), AT(1)};
     const int64_t rows = COUNT(3), classes = rows > 0 ? COUNT(2) / rows : 0;
     int fits = COUNT(0) == 4096 && COUNT(1) == 1024 && classes > 0 && classes <= 1 << 16 && rows * classes == COUNT(2) &&
-               COUNT(4) == COUNT(2) && s.factor >= 0 && s.factor <= 1LL << 31 && s.bits >= 1 && s.bits <= 14;
+               COUNT(4) == COUNT(2) && s.factor >= 0 && s.factor <= INT32_MAX && s.bits >= 1 && s.bits <= 14;
     const int32_t *powers = AT(0), *labels = AT(3);
     for (int64_t k = 0; fits && k < 4096; k++) {
         fits = powers[k] >= 0 && powers[k] <= 1 << 16;
@@ -343,14 +343,14 @@ static PyObject *update(PyObject *args, const char *letters) {
         return unfit(&call, "update: not a rule, or arrays of other lengths");
     }
     int64_t clamps;
-    RUN(clamps = train->update(&u, COUNT(0), AT(0), letters[0] == 'q', AT(1), AT(2), AT(3), letters[3] == 'I'));
+    RUN(clamps = train->update(&u, COUNT(0), AT(0), letters[0] == 'Q', AT(1), AT(2), AT(3), letters[3] == 'I'));
     return PyLong_FromLongLong(clamps);
 }
 
-static PyObject *update32(PyObject *self, PyObject *args) { return (void)self, update(args, "iIIH"); }
-static PyObject *update64(PyObject *self, PyObject *args) { return (void)self, update(args, "qIIH"); }
-static PyObject *update32_long(PyObject *self, PyObject *args) { return (void)self, update(args, "iIII"); }
-static PyObject *update64_long(PyObject *self, PyObject *args) { return (void)self, update(args, "qIII"); }
+static PyObject *update32(PyObject *self, PyObject *args) { return (void)self, update(args, "IIIH"); }
+static PyObject *update64(PyObject *self, PyObject *args) { return (void)self, update(args, "QIIH"); }
+static PyObject *update32_long(PyObject *self, PyObject *args) { return (void)self, update(args, "IIII"); }
+static PyObject *update64_long(PyObject *self, PyObject *args) { return (void)self, update(args, "QIII"); }
 
 static PyObject *column_sums(PyObject *self, PyObject *args) {
     (void)self;

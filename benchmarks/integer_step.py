@@ -1,0 +1,106 @@
+"""A training step in integers beside PyTorch's in float32 with Adam: interleaved, medians, one network and batch.
+
+A step is all of it: forward, loss, back, update. Both read their batch in the type that they take (the LSTM in floats
+reads one-hot rows that are made beforehand). Also what each keeps between steps and in a step.
+
+OMP_NUM_THREADS=1 python benchmarks/integer_step.py [--rounds 100]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
+import numpy as np
+import torch
+from pairs import row
+
+from zahlen import integer
+from zahlen.integer import arithmetic
+from zahlen.kernels import native
+from zahlen.machine import IntArray
+from zahlen.recipes import Recipe, RecurrentRecipe
+
+SYMBOLS, STREAMS, LENGTH = 97, 64, 64
+Steps = tuple[Callable[[], None], Callable[[], None]]
+
+
+def _learn(net: integer.Sequential, forward: Callable[[], IntArray], labels: IntArray, rule: integer.Momentum) -> None:
+    logits = forward()
+    delta, _, _ = arithmetic.softmax(logits.reshape(len(labels), -1), labels, net.unit, net.bits)
+    net.backward(delta)
+    rule.step(net.parameters(), len(labels), Fraction(1, 2), 0)
+
+
+def _adam(net: torch.nn.Module, forward: Callable[[], torch.Tensor], y: torch.Tensor, clip: float | None) -> None:
+    optimiser = net.optimiser  # type: ignore[union-attr]
+    optimiser.zero_grad()
+    torch.nn.functional.cross_entropy(forward(), y).backward()
+    if clip is not None:
+        torch.nn.utils.clip_grad_norm_(net.parameters(), clip)
+    optimiser.step()
+
+
+def samples(widths: Sequence[int] = (256, 256), model: str = "mlp", batch: int = 128) -> Steps:
+    """Steps of a perceptron, or of a convolutional network, on images of 28 x 28."""
+    recipe = Recipe(model, (28, 28), 0, 255, 1, 73, 90, 10, hidden=tuple(widths), channels=(16, 32))
+    net = integer.network(recipe)
+    net.announce(net.bits, batch)
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (batch, 28, 28), dtype=np.uint8), rng.integers(0, 10, batch).astype(np.int32)
+    rule = integer.Momentum("0.05")
+    from zahlen import nn
+
+    twin = nn.network(recipe).twin()
+    twin.optimiser = torch.optim.Adam(twin.parameters(), fused=True)
+    floats, classes = torch.from_numpy(x), torch.from_numpy(y.astype(np.int64))
+    return (
+        lambda: _learn(net, lambda: net.forward(x), y, rule),
+        lambda: _adam(twin, lambda: twin(floats), classes, None),
+    )
+
+
+def text(kind: str = "lstm", units: int = 128) -> Steps:
+    """Steps of a model of text: 64 streams of 64 symbols."""
+    recipe = RecurrentRecipe.of_text(kind, SYMBOLS, hidden=units)
+    net = integer.network(recipe)
+    net.announce(net.bits, STREAMS * LENGTH)
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, SYMBOLS, (STREAMS, LENGTH))
+    y = rng.integers(0, SYMBOLS, STREAMS * LENGTH).astype(np.int32)
+    rule = integer.Momentum("4", clip=Fraction(1, 4))
+    layer = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[kind](SYMBOLS, units)
+    readout = torch.nn.Linear(units, SYMBOLS)
+    twin = torch.nn.ModuleList([layer, readout])
+    twin.optimiser = torch.optim.Adam(twin.parameters(), fused=True)  # type: ignore[assignment]
+    rows = torch.nn.functional.one_hot(torch.from_numpy(x.T.copy()), SYMBOLS).float()
+    classes = torch.from_numpy(y.astype(np.int64))
+    return (
+        lambda: _learn(net, lambda: net.unroll(x)[0].swapaxes(0, 1), y, rule),
+        lambda: _adam(twin, lambda: readout(layer(rows)[0]).flatten(0, 1), classes, 0.25),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=100)
+    arguments = parser.parse_args()
+    threads = int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads()))
+    torch.set_num_threads(threads)
+    kernels = "NumPy" if native is None else os.environ.get("ZAHLEN_ISA", native.variants()[-1])
+    print(f"kernels: {kernels}; PyTorch {torch.__version__}; {threads} threads\n")
+    print("| step | floats, ms | integers, ms | floats over integers, median of pairs |\n|---|---|---|---|")
+    for name, steps in (
+        ("MLP 784-256-256-10, batch 128", samples()),
+        ("MLP 784-200-100-50-10, batch 128", samples((200, 100, 50))),
+        ("LSTM 128, 97 symbols, 64 x 64", text()),
+        ("GRU 128, 97 symbols, 64 x 64", text("gru")),
+        ("RNN 128, 97 symbols, 64 x 64", text("rnn")),
+    ):
+        print(row(name, (steps[1], steps[0]), arguments.rounds, 5, 2), flush=True)
+
+
+if __name__ == "__main__":
+    main()
