@@ -82,6 +82,7 @@ def test_gradients_are_the_sums_of_the_definition(case, part):
     layer = net.children[-1]
     if part is not None:
         layer._part = part
+        layer._index()
         assert np.array_equal(net(x), out)
     back = layer.backward(d)
     dw, db, dx = definition(layer, layer._x, d)
@@ -155,6 +156,26 @@ def test_training_has_one_hash_on_every_path(monkeypatch):
         assert trained(4).machine().hash == due, variant
     monkeypatch.setattr(convolution, "CACHE", 1000)
     assert trained(4).machine().hash == due
+
+
+def test_layers_run_part_by_part_behind_a_convolution_give_the_same_gradients():
+    part = data.load("digits").train
+    found = []
+    for apart in (False, True):
+        net = network()
+        net.announce(14, 7)
+        convolutions = [layer for layer in net.children if isinstance(layer, integer.Conv2d)]
+        assert [len(layer.tail) for layer in convolutions] == [2, 1, 2]
+        for layer in convolutions:
+            layer._part = 2
+            layer._index()
+            if apart:
+                layer.tail, net._steps = [], list(net.children)
+        delta, _, _ = do.softmax(net(part.x[:7]), part.y[:7].astype(np.int32), net.unit, 14)
+        net.backward(delta)
+        found.append([p.gradient for p in net.parameters()])
+    assert all(np.array_equal(one, other) for one, other in zip(*found, strict=True))
+    assert all(gradient.any() for gradient in found[0])
 
 
 def test_what_does_not_fit_is_refused_by_name():

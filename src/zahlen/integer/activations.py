@@ -25,6 +25,8 @@ _CONTEXT = Context(prec=40)
 class Activation(Layer):
     """A staircase with thresholds at `points` of the real line, and equally spaced levels."""
 
+    local = True
+
     def __init__(self, points: Sequence[tables.Point], alphabet: Levels, unit: Fraction) -> None:
         self.points, self.alphabet, self.unit = tuple(points), alphabet, unit
         if len(self.points) + 1 != alphabet.size or max(-alphabet.lo, alphabet.hi) > SHORT:
@@ -59,11 +61,11 @@ class Activation(Layer):
 
     def forward(self, x: IntArray) -> IntArray:
         """int32 (batch, *shape) to int16 levels."""
-        self._z = x
+        self.kept = self.slopes.places(x)
         return self.steps(x)
 
     def backward(self, d: IntArray) -> IntArray:
-        return self.slopes(d, self._z)
+        return self.slopes(d, self.kept)
 
     def emit(self, builder: Builder, x: Wire) -> Wire:
         return builder.staircase(x, self.steps.thresholds, self.steps.values)

@@ -260,14 +260,21 @@ class Slopes:
     shift: int
     table: IntArray  # int32, of 16 bits
 
-    def __call__(self, d: IntArray, z: IntArray) -> IntArray:
-        """int16 gradients behind the activation to those before it, at the int32 integers z."""
+    def places(self, z: IntArray) -> IntArray:
+        """int16: the buckets of int32 integers, of which the first and the last go on without end."""
         if kernels is None:
             last = self.lo + (len(self.table) << self.shift) - 1
-            place = (np.clip(z, self.lo, last).astype(np.int64) - self.lo) >> self.shift
-            return np.asarray((d.astype(np.int64) * self.table[place] + 2048) >> 12, dtype=np.int16)
+            return np.asarray((np.clip(z, self.lo, last).astype(np.int64) - self.lo) >> self.shift, dtype=np.int16)
+        out = np.empty(z.shape, dtype=np.int16)
+        kernels.buckets(z, out, self.lo, self.shift, len(self.table))
+        return out
+
+    def __call__(self, d: IntArray, places: IntArray) -> IntArray:
+        """int16 gradients behind the activation to those before it."""
+        if kernels is None:
+            return np.asarray((d.astype(np.int64) * self.table[places] + 2048) >> 12, dtype=np.int16)
         out = np.empty(d.shape, dtype=np.int16)
-        kernels.slopes(self.table, d, z, out, self.lo, self.shift)
+        kernels.slopes(self.table, d, places, out)
         return out
 
 

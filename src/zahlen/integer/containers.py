@@ -12,6 +12,7 @@ from ..machine import Builder, InputError, IntArray, LayerError, Levels, Machine
 from .affine import Affine
 from .arithmetic import clamped
 from .chance import Chance
+from .convolution import Conv2d
 from .layer import Layer, Parameter, Spec
 from .recurrent import Recurrent, State
 from .shape import Input, channels_first
@@ -55,6 +56,7 @@ class Sequential(Layer):
             raise LayerError(f"Sequential: bits of gradients are 1 to 14, got {bits}")
         if isinstance(layers[0], Input):
             self._output = self._chain(layers[0].begin(), layers[1:])
+            self._steps.insert(0, layers[0])
             self._name_recurrent()
             self.start(Chance(seed))
             last = next((layer for layer in layers if next(layer.parameters(), None) is not None), None)
@@ -78,8 +80,14 @@ class Sequential(Layer):
         return self._output
 
     def _chain(self, spec: Spec, layers: tuple[Layer, ...]) -> Spec:
+        self._steps: list[Layer] = []
         for layer in layers:
             spec = layer.bind(spec)
+            last = self._steps[-1] if self._steps else None
+            if isinstance(last, Conv2d) and layer.local:
+                last.tail.append(layer)
+            else:
+                self._steps.append(layer)
         return spec
 
     def start(self, chance: Chance) -> None:
@@ -187,12 +195,12 @@ class Sequential(Layer):
         return result
 
     def forward(self, x: IntArray) -> IntArray:
-        for layer in self.children:
+        for layer in self._steps:
             x = layer.forward(x)
         return x
 
     def backward(self, d: IntArray) -> IntArray:
-        for layer in reversed(self.children):
+        for layer in reversed(self._steps):
             if isinstance(layer, Input):
                 break
             d = layer.backward(d)

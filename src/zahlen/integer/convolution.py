@@ -16,7 +16,7 @@ from ..machine import Builder, IntArray, LayerError, Levels, Wire
 from ..windows import padding_per_axis, per_axis, window_counts
 from . import arithmetic as do
 from .affine import Affine
-from .layer import Spec, whole
+from .layer import Layer, Spec, whole
 
 CACHE = 2**19
 """Bytes of images that are worked on at a time."""
@@ -110,10 +110,14 @@ class Patches:
         self.positions, self.elements, self.weights = positions, elements, weights
         self.steps, self._places = paired(elements)
 
-    def left(self, images: IntArray, size: int, count: int, channel: int) -> do.Left:
-        """Of so many flat images of this size with their frames, from a channel on."""
-        rows = sums(many(count, size), self.positions + channel)
-        return do.Left(images, rows, self.steps, len(self._places))
+    def several(self, images: int, size: int) -> None:
+        """Take note of how many images there are at the most, and of their size."""
+        self._rows = sums(many(images, size), self.positions)
+
+    def left(self, images: IntArray, count: int, channel: int) -> do.Left:
+        """Of so many flat images with their frames, from a channel on."""
+        rows = self._rows[: count * len(self.positions)]
+        return do.Left(images, rows + np.int32(channel) if channel else rows, self.steps, len(self._places))
 
     def right(self, weights: IntArray, columns: IntArray, nothing: int) -> do.Right:
         """The weights, of which each column's begin so much further; zeros stand at `nothing`."""
@@ -156,6 +160,9 @@ class Conv2d(Affine):
     >>> bool((model(x) == model.machine().run(x)).all())
     True
     """
+
+    tail: list[Layer]
+    """Layers behind it that each part of a batch goes through while it is in the cache."""
 
     def __init__(
         self,
@@ -200,9 +207,21 @@ class Conv2d(Affine):
         self._counts = (counts[0], counts[1])
         self._go((lengths[0], lengths[1], self.in_channels))
         self._return((lengths[0], lengths[1]))
-        largest = max(self._frame.size, self._frame_back.size)
+        largest = max(self._frame.size, self._frame_back.size, 2 * prod(counts) * self.out_channels)
         self._part = max(1, CACHE // (4 * largest)) * 2  # even, as pairs are made of two images
+        self.tail = []
+        self._index()
         return self._bind(spec, (self.out_channels, *counts))
+
+    def _index(self) -> None:
+        """Where things stand in a part of a batch; of a smaller one they are the first."""
+        size, outputs, count = self._frame.size, prod(self._counts), self._part
+        self._patches.several(count, size)
+        for _, _, patches in self._patches_back:
+            patches.several(count, self._frame_back.size)
+        self._steps = 2 * sums(many(count // 2, size), self._patches.positions)
+        images = many(count, outputs * self.out_channels).reshape(-1, 1, 2)
+        self._pairs = (images + many(outputs, self.out_channels)[:, None]).reshape(-1).astype(np.int32)
 
     def _framed(self, shape: tuple[int, int, int], before: Pair, behind: Pair) -> Frame:
         frame = Frame.around(shape, before, behind)
@@ -261,69 +280,85 @@ class Conv2d(Affine):
         return np.concatenate([flat, np.zeros(self._in * self.out_channels, dtype=np.int16)]), len(flat)
 
     def forward(self, x: IntArray) -> IntArray:
-        """int16 (batch, height, width, in_channels) to int32 (batch, height, width, out_channels)."""
-        self._x = x
-        z = np.empty((len(x), *self._counts, self.out_channels), dtype=np.int32)
+        """int16 (batch, height, width, in_channels) to what comes out behind the tail."""
+        self._x, self._kept = x, []
         weights, nothing = self._weights()
-        start = self._start()
         factors = [self._patches.right(weights, many(self._out, 1) + out, nothing) for _, out in self._groups()]
+        z = np.empty((self._part if self.tail else len(x), *self._counts, self.out_channels), dtype=np.int32)
+        if not self.tail:
+            for part in self._parts(len(x)):
+                self._product(x[part], factors, z[part])
+            return z
+        done = []
         for part in self._parts(len(x)):
-            images, count = self._frame.put(x[part]), part.stop - part.start
-            rows = z[part].reshape(-1, self.out_channels)
-            for (channel, out), right in zip(self._groups(), factors):
-                left = self._patches.left(images, self._frame.size, count, channel)
-                columns = slice(out, out + self._out)
-                bias = None if start is None else start[columns]
-                if self.groups == 1:
-                    do.product(left, right, bias, rows)
-                else:
-                    rows[:, columns] = do.product(left, right, bias)
-        return z
+            y = z[: part.stop - part.start]
+            self._product(x[part], factors, y)
+            for layer in self.tail:
+                y = layer.forward(y)
+            self._kept.append([layer.kept for layer in self.tail])
+            done.append(y)
+        return np.concatenate(done) if len(done) > 1 else done[0]
+
+    def _product(self, x: IntArray, factors: list[do.Right], z: IntArray) -> None:
+        images, rows, start = self._frame.put(x), z.reshape(-1, self.out_channels), self._start()
+        for (channel, out), right in zip(self._groups(), factors):
+            left, columns = self._patches.left(images, len(x), channel), slice(out, out + self._out)
+            bias = None if start is None else start[columns]
+            if self.groups == 1:
+                do.product(left, right, bias, rows)
+            else:
+                rows[:, columns] = do.product(left, right, bias)
 
     def backward(self, d: IntArray) -> IntArray:
-        for part in self._parts(len(d)):
-            self._add_gradient(self._x[part], d[part])
-        if self.bias is not None:
-            columns = do.column_sums(d.reshape(-1, self.out_channels))
-            self.bias.gradient += columns.astype(self.bias.gradient.dtype)
-        return d[:, :0] if self.first else self._input_gradient(d)
+        channels, *lengths = self.receives().shape
+        weights, nothing = self._weights()
+        columns = many(self._in, self.out_channels)
+        factors = [
+            [] if self.first else [patches.right(weights, columns + out, nothing) for _, out in self._groups()]
+            for _, _, patches in self._patches_back
+        ]
+        make = np.empty if self._covers else np.zeros
+        back = make((0 if self.first else len(d), *lengths, channels), dtype=np.int16)
+        for k, part in enumerate(self._parts(len(d))):
+            dz = d[part]
+            for i in reversed(range(len(self.tail))):
+                self.tail[i].kept = self._kept[k][i]
+                dz = self.tail[i].backward(dz)
+            self._add_gradient(self._x[part], dz)
+            if self.bias is not None:
+                total = do.column_sums(dz.reshape(-1, self.out_channels))
+                self.bias.gradient += total.astype(self.bias.gradient.dtype)
+            if not self.first:
+                self._input_gradient(dz, factors, back[part])
+        return back
 
     def _add_gradient(self, x: IntArray, d: IntArray) -> None:
         """Sums over positions; pairs are of two images, and a last one on its own is paired with zeros."""
-        size, size_d, count = self._frame.size, prod(self._counts) * self.out_channels, len(x)
-        pairs = do.left_of_rows(self._frame.put(x), do.places(count, size), size)
-        steps = 2 * sums(many((count + 1) // 2, size), self._patches.positions)
-        twos = np.minimum(many(2 * ((count + 1) // 2), 1), count - 1).reshape(-1, 1, 2) * size_d
-        rows = (twos + many(size_d // self.out_channels, self.out_channels)[:, None]).reshape(-1).astype(np.int32)
+        size, count, outputs = self._frame.size, len(x), prod(self._counts)
+        images = do.left_of_rows(self._frame.put(x), do.places(count, size), size)
+        pairs = (count + 1) // 2
+        steps, rows = self._steps[: pairs * outputs], self._pairs[: 2 * pairs * outputs]
+        if count % 2:
+            rows = rows.copy()
+            rows[-2 * outputs + 1 :: 2] = rows[-2 * outputs :: 2]  # any will do, as zeros are its factors
         gradient = self.weight.gradient
         for channel, out in self._groups():
-            left = do.Left(pairs.at, 2 * (self._patches.elements + np.int32(channel)), steps, len(rows))
+            left = do.Left(images.at, 2 * (self._patches.elements + np.int32(channel)), steps, len(rows))
             right = do.right_of_rows(d.reshape(-1), rows, (many(self._out, 1) + out).astype(np.int32))
             total = gradient if self.groups == 1 else np.zeros((self.fan_in, self._out), dtype=gradient.dtype)
             do.add_product(left, right, total, do.SHORT * self.receives().bound)
             if self.groups > 1:
                 gradient[:, out : out + self._out] += total
 
-    def _input_gradient(self, d: IntArray) -> IntArray:
-        weights, nothing = self._weights()
-        columns = many(self._in, self.out_channels)
-        factors = [
-            [patches.right(weights, columns + out, nothing) for _, out in self._groups()]
-            for _, _, patches in self._patches_back
-        ]
-        channels, lengths = self.receives().shape[0], self.receives().shape[1:]
-        make = np.empty if self._covers else np.zeros
-        back = make((len(d), *lengths, channels), dtype=np.int16)
-        for part in self._parts(len(d)):
-            images, count = self._frame_back.put(d[part]), part.stop - part.start
-            for (y, x, patches), rights in zip(self._patches_back, factors):
-                for (channel, out), right in zip(self._groups(), rights):
-                    left = patches.left(images, self._frame_back.size, count, out)
-                    sums_, clamps = do.scaled_product(left, right, self.back, self._widest)
-                    self.clamps += clamps
-                    inside = back[part, y.first :: self.stride[0], x.first :: self.stride[1]]
-                    inside[..., channel : channel + self._in] = sums_.reshape(count, y.count, x.count, self._in)
-        return back
+    def _input_gradient(self, d: IntArray, factors: list[list[do.Right]], back: IntArray) -> None:
+        images = self._frame_back.put(d)
+        for (y, x, patches), rights in zip(self._patches_back, factors):
+            for (channel, out), right in zip(self._groups(), rights):
+                left = patches.left(images, len(d), out)
+                found, clamps = do.scaled_product(left, right, self.back, self._widest)
+                self.clamps += clamps
+                inside = back[:, y.first :: self.stride[0], x.first :: self.stride[1]]
+                inside[..., channel : channel + self._in] = found.reshape(len(d), y.count, x.count, self._in)
 
     def emit(self, builder: Builder, x: Wire) -> Wire:
         weight = self.weight.weight.astype(np.int64).reshape(*self.kernel_size, self._in, self.out_channels)

@@ -111,6 +111,8 @@ class Layer:
     bits: int = 0  # of gradients; the network says it
     clamps: int = 0
     first: bool = False  # whether nobody asks for the gradient of the input
+    local: bool = False  # whether all that `backward` needs to know of a batch is in `kept`
+    kept: Any = None
     draw: int | None = None  # seed of a training step's random numbers; none in eval mode
 
     def bind(self, spec: Spec) -> Spec:

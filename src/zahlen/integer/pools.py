@@ -98,6 +98,8 @@ class Windows:
 
 
 class _Pool2d(Layer):
+    local = True
+
     def __init__(
         self,
         kernel_size: int | tuple[int, int],
@@ -129,11 +131,11 @@ class MaxPool2d(_Pool2d):
     """Maximum over windows; the gradient goes to the first of them, row by row. See `zahlen.nn.MaxPool2d`."""
 
     def forward(self, x: IntArray) -> IntArray:
-        y, self._which = self.windows.maximum(x)
+        y, self.kept = self.windows.maximum(x)
         return y
 
     def backward(self, d: IntArray) -> IntArray:
-        back, clamps = self.windows.back(d, self._which, do.Scale(1, 0))
+        back, clamps = self.windows.back(d, self.kept, do.Scale(1, 0))
         self.clamps += clamps
         return back
 

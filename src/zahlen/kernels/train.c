@@ -320,13 +320,22 @@ static void stairs(const Stairs *s, const int32_t *z, int64_t count, int16_t *ou
     }
 }
 
-static void slopes(const Slope *s, const int16_t *d, const int32_t *z, int64_t count, int16_t *out) {
-    const int32_t lo = (int32_t)s->lo, shift = (int32_t)s->shift, hi = (int32_t)(s->lo + (s->buckets << s->shift) - 1);
-    const int32_t *table = s->table;
+static void buckets(const Buckets *b, const int32_t *z, int64_t count, int16_t *out) {
+    const int32_t lo = (int32_t)b->lo, shift = (int32_t)b->shift, hi = (int32_t)(b->lo + (b->count << b->shift) - 1);
 #pragma omp parallel for schedule(static) if (count >= 4 * CHUNK)
     for (int64_t k = 0; k < count; k++) {
         const int32_t x = z[k] < lo ? lo : z[k] > hi ? hi : z[k];
-        out[k] = (int16_t)((d[k] * table[(x - lo) >> shift] + 2048) >> 12);
+        out[k] = (int16_t)((x - lo) >> shift);
+    }
+}
+
+static void slopes(const int32_t *table, int64_t buckets, const int16_t *d, const int16_t *places, int64_t count,
+                   int16_t *out) {
+    const int32_t last = (int32_t)buckets - 1;
+#pragma omp parallel for schedule(static) if (count >= 4 * CHUNK)
+    for (int64_t k = 0; k < count; k++) {
+        const int32_t at = places[k] < 0 ? 0 : places[k] > last ? last : places[k];
+        out[k] = (int16_t)((d[k] * table[at] + 2048) >> 12);
     }
 }
 
@@ -745,6 +754,7 @@ const Train JOIN(train, VARIANT) = {
     .interleave = interleave,
     .product = product,
     .stairs = stairs,
+    .buckets = buckets,
     .slopes = slopes,
     .softmax = softmax,
     .update = update,

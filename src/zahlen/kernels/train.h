@@ -46,11 +46,10 @@ typedef struct {
     int64_t size[2], stride[2], padding[2];
 } Windows;
 
-// Slopes of an activation, 1.0 being 4096, over buckets of 2^shift integers from `lo` on.
+// Buckets of 2^shift integers from `lo` on.
 typedef struct {
-    int64_t lo, shift, buckets;
-    const int32_t *table;  // of 16 bits; wider ones are gathered faster
-} Slope;
+    int64_t lo, shift, count;
+} Buckets;
 
 typedef struct {
     int64_t factor;        // (greatest - logit) * factor >> 24 is a place in `powers`
@@ -97,7 +96,10 @@ typedef struct {
     void (*interleave)(const int16_t *a, const int32_t *rows, int64_t count, int64_t width, int32_t *out);
     int64_t (*product)(const Rows *a, const Packed *b, const Sums *out);
     void (*stairs)(const Stairs *s, const int32_t *z, int64_t count, int16_t *out);
-    void (*slopes)(const Slope *s, const int16_t *d, const int32_t *z, int64_t count, int16_t *out);
+    void (*buckets)(const Buckets *b, const int32_t *z, int64_t count, int16_t *out);
+    // table: slopes of an activation, 1.0 being 4096; of 16 bits, but wider ones are gathered faster
+    void (*slopes)(const int32_t *table, int64_t buckets, const int16_t *d, const int16_t *places, int64_t count,
+                   int16_t *out);
     void (*softmax)(const Softmax *s, const int32_t *logits, const int32_t *labels, int64_t rows, int64_t classes,
                     int16_t *delta, int64_t *result);
     int64_t (*update)(const Update *u, int64_t count, void *gradient, int wide, int32_t *momentum,

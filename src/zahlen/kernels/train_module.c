@@ -283,22 +283,36 @@ static PyObject *stairs(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static PyObject *buckets(PyObject *self, PyObject *args) {
+    (void)self;
+    Call call;
+    if (!begin(&call, args, "iH", 3)) {
+        return NULL;
+    }
+    const Buckets b = {call.number[0], call.number[1], call.number[2]};
+    if (b.count < 1 || b.count > INT16_MAX || b.shift < 0 || b.shift > 30 || b.lo < INT32_MIN || b.lo > INT32_MAX ||
+        b.count > INT32_MAX >> b.shift || b.lo + (b.count << b.shift) > INT32_MAX || COUNT(0) != COUNT(1)) {
+        return unfit(&call, "buckets: not buckets, or arrays of other lengths");
+    }
+    RUN(train->buckets(&b, AT(0), COUNT(0), AT(1)));
+    Py_RETURN_NONE;
+}
+
 static PyObject *slopes(PyObject *self, PyObject *args) {
     (void)self;
     Call call;
-    if (!begin(&call, args, "ihiH", 2)) {
+    if (!begin(&call, args, "ihhH", 0)) {
         return NULL;
     }
-    const Slope s = {call.number[0], call.number[1], COUNT(0), AT(0)};
-    int narrow = 1;
-    for (int64_t k = 0; k < s.buckets; k++) {
-        narrow &= s.table[k] >= -INT16_MAX && s.table[k] <= INT16_MAX;
+    const int32_t *table = AT(0);
+    int fits = COUNT(0) >= 1 && COUNT(0) <= INT16_MAX && COUNT(1) == COUNT(2) && COUNT(1) == COUNT(3);
+    for (int64_t k = 0; fits && k < COUNT(0); k++) {
+        fits = table[k] >= -INT16_MAX && table[k] <= INT16_MAX;
     }
-    if (!narrow || s.buckets < 1 || s.shift < 0 || s.shift > 30 || s.lo < INT32_MIN || s.buckets > INT32_MAX >> s.shift ||
-        s.lo + (s.buckets << s.shift) > INT32_MAX || COUNT(1) != COUNT(2) || COUNT(1) != COUNT(3)) {
+    if (!fits) {
         return unfit(&call, "slopes: not a table of slopes, or arrays of other lengths");
     }
-    RUN(train->slopes(&s, AT(1), AT(2), COUNT(1), AT(3)));
+    RUN(train->slopes(table, COUNT(0), AT(1), AT(2), COUNT(1), AT(3)));
     Py_RETURN_NONE;
 }
 
@@ -497,7 +511,8 @@ static PyMethodDef methods[] = {
     {"sumpool", sumpool, METH_VARARGS, "sumpool(x, out, ..)"},
     {"pool_back", pool_back, METH_VARARGS, "pool_back(d, which, out, .., factor, shift): how many were clamped"},
     {"stairs", stairs, METH_VARARGS, "stairs(numbers, z, out)"},
-    {"slopes", slopes, METH_VARARGS, "slopes(table, d, z, out, lo, shift)"},
+    {"buckets", buckets, METH_VARARGS, "buckets(z, out, lo, shift, count)"},
+    {"slopes", slopes, METH_VARARGS, "slopes(table, d, places, out)"},
     {"softmax", softmax, METH_VARARGS, "softmax(powers, logs, logits, labels, delta, factor, bits): loss, right"},
     {"update32", update32, METH_VARARGS, "update32(gradient, momentum, latent, weights, ..)"},
     {"update64", update64, METH_VARARGS, "update64(gradient, momentum, latent, weights, ..)"},
