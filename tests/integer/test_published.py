@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paths import both
 
 from zahlen import Levels, data, integer
 from zahlen.integer import arithmetic as do
-from zahlen.kernels import native
 from zahlen.machine import InputError
 
 
@@ -133,15 +133,10 @@ def test_two_levels_learn_digits_and_end_in_a_machine(name):
     assert np.array_equal(net.machine().run(test.x), outputs)
 
 
-@pytest.mark.skipif(native is None, reason="built without compiled kernels")
 @pytest.mark.parametrize("name", CASES)
 def test_each_optimiser_has_one_hash_on_every_path(name):
     optimiser, make = CASES[name]
-    with do.without_kernels():
-        due = trained(optimiser, 20, make()).machine().hash
-    for variant in native.variants():
-        native.choose(variant)
-        assert trained(optimiser, 20, make()).machine().hash == due, variant
+    both(lambda: (trained(optimiser, 20, make()).machine().hash,))
 
 
 def test_more_values_than_two_need_another_optimiser():

@@ -22,6 +22,7 @@ from .optimisers import Momentum, Optimiser
 from .pools import MaxPool2d, SumPool2d
 from .published import BooleanOptimiser, IntegerSGD
 from .recurrent import GRU, LSTM, RNN
+from .rules import Backpropagation, FeedbackAlignment, LocalLosses, Rule
 from .run import Run, Source
 from .shape import Flatten, Input, Reshape, Standardise
 from .training import evaluate, fit
@@ -32,12 +33,14 @@ __all__ = [
     "RNN",
     "Activation",
     "Add",
+    "Backpropagation",
     "BooleanOptimiser",
     "Chance",
     "Conv2d",
     "CrossEntropy",
     "Dropout",
     "Epoch",
+    "FeedbackAlignment",
     "Flatten",
     "HardTanhD",
     "Heaviside",
@@ -46,6 +49,7 @@ __all__ = [
     "IntegerSGD",
     "Layer",
     "Linear",
+    "LocalLosses",
     "Loss",
     "MaxPool2d",
     "Momentum",
@@ -53,6 +57,7 @@ __all__ = [
     "Parameter",
     "ReLUD",
     "Reshape",
+    "Rule",
     "Run",
     "Sequential",
     "SigmoidD",

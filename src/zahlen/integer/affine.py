@@ -118,9 +118,9 @@ class Linear(Affine):
         return self._bind(spec, (self.out_features,))
 
     def forward(self, x: IntArray) -> IntArray:
-        """int16 (batch, in_features) to int32 (batch, out_features)."""
-        self._x = x
-        return do.product(do.left(x), do.right(self.weight.weight), self._start())
+        """Values of 16 bits (batch, in_features) to int32 (batch, out_features)."""
+        self._x = x.astype(np.int16, copy=False)  # an Add's output is wider, its values are proven not to be
+        return do.product(do.left(self._x), do.right(self.weight.weight), self._start())
 
     def backward(self, d: IntArray) -> IntArray:
         do.add_product(do.left_transposed(self._x), do.right(d), self.weight.gradient, do.SHORT * self.receives().bound)

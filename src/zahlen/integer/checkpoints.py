@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..machine import FileError, IntArray, replacing
-from .containers import Sequential
 from .epochs import Record
+from .layer import Parameter
 
 VERSION = 1
 """Of the content of a file."""
@@ -84,9 +84,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise FileError(f"{path}: not a checkpoint: {error}") from None
 
 
-def matching(path: Path, model: Sequential, arrays: list[IntArray]) -> None:
+def matching(path: Path, parameters: Iterable[Parameter], arrays: list[IntArray]) -> None:
     """A `FileError` if the arrays of a checkpoint are not as the network's latent weights."""
-    due = [p.latent.shape for p in model.parameters()]
+    due = [p.latent.shape for p in parameters]
     if [a.shape for a in arrays] != due or any(a.dtype.kind != "i" or a.dtype.itemsize != 4 for a in arrays):
         raise FileError(f"{path}: not a checkpoint of this network")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -59,9 +59,7 @@ class Sequential(Layer):
             self._steps.insert(0, layers[0])
             self._name_recurrent()
             self.start(Chance(seed))
-            last = next((layer for layer in layers if next(layer.parameters(), None) is not None), None)
-            if isinstance(last, (Affine, Recurrent)):
-                last.first = True
+            ends_gradients(layers)
 
     def _name_recurrent(self) -> None:
         """lstm_1, lstm_2, gru_1, .. in the order of the network, as `zahlen.nn` names them."""
@@ -195,18 +193,18 @@ class Sequential(Layer):
         return result
 
     def forward(self, x: IntArray) -> IntArray:
-        for layer in self._steps:
-            x = layer.forward(x)
-        return x
+        return run_forward(self._steps, x)
 
     def backward(self, d: IntArray) -> IntArray:
-        for layer in reversed(self._steps):
-            if isinstance(layer, Input):
-                break
-            d = layer.backward(d)
-            if layer.first:
-                break
-        return d
+        return run_backward(self._steps, d)
+
+    def steps(self) -> Iterator[Layer]:
+        """Layers in the order that they run in, those of networks inside one by one; some run as part of another."""
+        for layer in self._steps:
+            if isinstance(layer, Sequential):
+                yield from layer.steps()
+            else:
+                yield layer
 
     def emit(self, builder: Builder, x: Wire) -> Wire:
         for layer in self.children:
@@ -218,6 +216,31 @@ class Sequential(Layer):
         builder = Builder()
         x = self.emit(builder, builder.input("x", self.input.shape, self.input.alphabet))
         return builder.build(builder.argmax(x, name="label") if classify else x, notes=notes or {})
+
+
+def run_forward(steps: Iterable[Layer], x: IntArray) -> IntArray:
+    """Through all of them."""
+    for layer in steps:
+        x = layer.forward(x)
+    return x
+
+
+def run_backward(steps: Sequence[Layer], d: IntArray) -> IntArray:
+    """Back through all of them, or to the last that anybody asks for."""
+    for layer in reversed(steps):
+        if isinstance(layer, Input):
+            break
+        d = layer.backward(d)
+        if layer.first:
+            break
+    return d
+
+
+def ends_gradients(layers: Iterable[Layer]) -> None:
+    """Nobody asks for the gradient before the first layer with weights, so that it need not be computed."""
+    first = next((layer for layer in layers if next(layer.parameters(), None) is not None), None)
+    if isinstance(first, (Affine, Recurrent)):  # any other may be a network itself
+        first.first = True
 
 
 class Add(Layer):

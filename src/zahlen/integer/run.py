@@ -18,6 +18,7 @@ from .checkpoints import Checkpoint, checksum, matching, read_checkpoint
 from .containers import Sequential
 from .epochs import Record, means
 from .optimisers import Optimiser
+from .rules import Backpropagation, Rule
 
 Part = tuple[int, int | None, int]
 """What a batch gave: the sum of its losses in 2^-16, how many classes were named right (None: no classes), how many
@@ -61,20 +62,22 @@ class Run:
         steps: int,
         optimiser: Optimiser,
         settings: dict[str, Any],
+        rule: Rule | None = None,
     ) -> None:
-        self.parameters = list(model.parameters())
+        self.rule = rule or Backpropagation()
+        self.rule.begin(model, source.most)
+        self.parameters = list(self.rule.parameters())
         if not self.parameters:
             raise LayerError("fit: the model has no parameter to train")
         self.model, self.source, self.chance, self.optimiser, self.total = model, source, chance, optimiser, steps
         self.epochs = -(-steps // source.steps)
-        model.announce(model.bits, source.most)
         for p in self.parameters:
             p.momentum[...] = 0
         self.records: list[Record] = []
         self.history = History()
         self.best: list[IntArray] = []
         self.remarks: dict[str, Any] = {}
-        self.settings = {**settings, "optimiser": repr(optimiser), "bits": model.bits}
+        self.settings = {**settings, "optimiser": repr(optimiser), "rule": repr(self.rule), "bits": model.bits}
 
     def go(
         self, checkpoint: str | Path | None, *, resume: bool, progress: bool, name: str, remarks: dict[str, Any] | None
@@ -136,7 +139,7 @@ class Run:
             self.best = [p.latent.copy() for p in self.parameters]
 
     def _clamps(self) -> int:
-        return sum(layer.clamps for layer in self.model.layers())
+        return sum(layer.clamps for layer in self.rule.layers())
 
     def _is_best(self) -> bool:
         last, best = self.records[-1], self.history.best
@@ -166,7 +169,7 @@ class Run:
             other = ", ".join(name for name in ours if content.settings.get(name) != ours[name])
             raise FileError(f"{path}: a checkpoint of another training ({other}); take another path, or do not resume")
         for arrays in (content.latent, content.momentum, content.best):
-            matching(path, self.model, arrays)
+            matching(path, self.parameters, arrays)
         self.records, self.best, self.chance.state = content.records, content.best, content.state
         self.history = History([record.epoch(self.source.worth) for record in self.records], content.best_epoch)
         for p, latent, momentum in zip(self.parameters, content.latent, content.momentum):

@@ -18,6 +18,7 @@ from .epochs import means
 from .layer import whole
 from .losses import Loss, named
 from .optimisers import Momentum, Optimiser, fraction
+from .rules import Backpropagation, Rule
 from .run import Part, Run
 
 ROWS = 1000
@@ -32,6 +33,7 @@ def fit(
     epochs: int = 10,
     batch_size: int = 128,
     optimiser: Optimiser | None = None,
+    rule: Rule | None = None,
     seed: int = 0,
     validation: float | Fraction | str | tuple[Any, Any] = "0.1",
     loss: str | Loss = "cross_entropy",
@@ -55,6 +57,8 @@ def fit(
         Of the last, smaller batch of an epoch each sample counts as much as of all others.
     optimiser : Optimiser
         ``Momentum("0.05")`` if there is none; its rate falls to zero along a line.
+    rule : Rule
+        How gradients reach the layers: by `Backpropagation` if there is none.
     seed : int
         Of the order of the samples, the choice of the validation samples, dropout and random rounding; initial weights
         have the seed of the network.
@@ -107,10 +111,11 @@ def fit(
     samples = _samples(model, x, y, kind, "fit")
     chance = Chance(settings["seed"])
     train, held = _split(model, samples, validation, kind, chance)
-    source = _Batches(train, held, settings["batch_size"], kind, chance)
+    rule = Backpropagation() if rule is None else rule
+    source = _Batches(train, held, settings["batch_size"], kind, rule, chance)
     settings["loss"] = repr(kind)
-    rule = Momentum(Fraction(1, 20)) if optimiser is None else optimiser
-    run = Run(model, source, chance, steps=settings["epochs"] * source.steps, optimiser=rule, settings=settings)
+    steps, optimiser = settings["epochs"] * source.steps, optimiser or Momentum(Fraction(1, 20))
+    run = Run(model, source, chance, steps=steps, optimiser=optimiser, settings=settings, rule=rule)
     return run.go(checkpoint, resume=resume, progress=progress, name=name, remarks=remarks)
 
 
@@ -151,8 +156,10 @@ class Samples:
 class _Batches:
     """Samples in a new order each epoch."""
 
-    def __init__(self, train: Samples, held: Samples | None, batch_size: int, loss: Loss, chance: Chance) -> None:
-        self.train, self.held, self.loss, self.chance = train, held, loss, chance
+    def __init__(
+        self, train: Samples, held: Samples | None, batch_size: int, loss: Loss, rule: Rule, chance: Chance
+    ) -> None:
+        self.train, self.held, self.loss, self.rule, self.chance = train, held, loss, rule, chance
         self.batch = self.most = min(batch_size, len(train))
         self.steps = -(-len(train) // self.batch)
         self.worth = loss.worth
@@ -161,9 +168,9 @@ class _Batches:
         order = self.chance.permutation(len(self.train))
         for start in range(0, len(order), self.batch):
             batch = self.train[order[start : start + self.batch]]
-            found = self.loss.measure(model.forward(batch.x), batch.y, model.unit, model.bits)
+            found = self.loss.measure(self.rule.forward(batch.x), batch.y, model.unit, model.bits)
             model.clamps += found.clamps
-            model.backward(found.delta)
+            self.rule.backward(found.delta, batch.y, self.loss)
             yield found.loss, found.right, len(batch)
 
     def validation(self, model: Sequential) -> Part:
