@@ -70,7 +70,8 @@ def text(kind: str = "lstm", units: int = 128) -> Steps:
     rng = np.random.default_rng(0)
     x = rng.integers(0, SYMBOLS, (STREAMS, LENGTH))
     y = rng.integers(0, SYMBOLS, STREAMS * LENGTH).astype(np.int32)
-    rule = integer.Momentum("4", clip=Fraction(1, 4))
+    rule = integer.Momentum("16", clip=Fraction(1, 4))
+    symbols = np.ascontiguousarray(x.T).reshape(-1)
     layer = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[kind](SYMBOLS, units)
     readout = torch.nn.Linear(units, SYMBOLS)
     twin = torch.nn.ModuleList([layer, readout])
@@ -78,7 +79,7 @@ def text(kind: str = "lstm", units: int = 128) -> Steps:
     rows = torch.nn.functional.one_hot(torch.from_numpy(x.T.copy()), SYMBOLS).float()
     classes = torch.from_numpy(y.astype(np.int64))
     return (
-        lambda: _learn(net, lambda: net.unroll(x)[0].swapaxes(0, 1), y, rule),
+        lambda: _learn(net, lambda: net.run(symbols, STREAMS)[0], y, rule),
         lambda: _adam(twin, lambda: readout(layer(rows)[0]).flatten(0, 1), classes, 0.25),
     )
 

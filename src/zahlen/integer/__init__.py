@@ -25,6 +25,7 @@ from .recurrent import GRU, LSTM, RNN
 from .rules import Backpropagation, FeedbackAlignment, LocalLosses, Rule
 from .run import Run, Source
 from .shape import Flatten, Input, Reshape, Standardise
+from .streams import fit_stream, stream_loss
 from .training import evaluate, fit
 
 __all__ = [
@@ -71,6 +72,8 @@ __all__ = [
     "c",
     "evaluate",
     "fit",
+    "fit_stream",
     "network",
     "read_checkpoint",
+    "stream_loss",
 ]

@@ -10,7 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -35,7 +34,6 @@ def rounded(x: Any, shift: int) -> Any:
     return (x + (1 << shift >> 1)) >> shift
 
 
-@lru_cache
 def edge(grid: Levels, one: int) -> int:
     """Where the slope of a rounded tangent stops falling, `one` being 1.0."""
     return int(one * tanh_edge(grid))
@@ -106,6 +104,10 @@ class Steps(ABC):
 class LSTMSteps(Steps):
     """`zahlen.cells.LSTMCell`: kept are i, f, g, o and the squashed cell t."""
 
+    def __init__(self, cell: Any, scale: int) -> None:
+        super().__init__(cell, scale)
+        self.inner, self.outer = edge(cell.candidates, CANDIDATE), edge(cell.squashed, CANDIDATE)
+
     def _unclamped(self, i: Any, f: Any, g: Any, c: Any) -> Any:
         old, new, shift = self.cell.mix
         return rounded(((f * c) << old) + ((i * g) << new), shift)
@@ -129,7 +131,7 @@ class LSTMSteps(Steps):
         self, t: int, dh: IntArray, through: IntArray, tape: Tape, dc: IntArray, dz: IntArray, dy: IntArray
     ) -> int:
         cell, c, kept = self.cell, tape.c[t], tape.kept[t]
-        inner, outer, fraction = edge(cell.candidates, CANDIDATE), edge(cell.squashed, CANDIDATE), cell.fraction_bits
+        inner, outer, fraction = self.inner, self.outer, cell.fraction_bits
         if do.kernels is not None:
             count: int = do.kernels.lstm_backward(
                 cell.plan, dh, through, c, kept, dc, dz, *c.shape, inner, outer, fraction, self.state.factor,
@@ -158,6 +160,7 @@ class GRUSteps(Steps):
 
     def __init__(self, cell: Any, scale: int) -> None:
         super().__init__(cell, scale)
+        self.inner = edge(cell.candidates, cell.limit)
         self.share = do.Scale.of(Fraction(UNIT, cell.unit))
         self.square = do.Scale.of(Fraction(UNIT, cell.limit**2))
         self.grain = do.Scale.of(Fraction(UNIT, cell.limit))
@@ -178,7 +181,7 @@ class GRUSteps(Steps):
         self, t: int, dh: IntArray, through: IntArray, tape: Tape, dc: IntArray, dz: IntArray, dy: IntArray
     ) -> int:
         cell, y, c, kept = self.cell, tape.y[t], tape.c[t], tape.kept[t]
-        inner = edge(cell.candidates, cell.limit)
+        inner = self.inner
         if do.kernels is not None:
             scales = (v for s in (self.state, self.share, self.square, self.grain) for v in (s.factor, s.shift))
             count: int = do.kernels.gru_backward(
@@ -206,6 +209,7 @@ class RNNSteps(Steps):
         super().__init__(cell, scale)
         self.stairs = do.Steps(cell.stairs.thresholds, cell.stairs.values)
         self.square = do.Scale.of(Fraction(UNIT, cell.limit**2))
+        self.outer = edge(cell.squashed, cell.limit)
 
     def forward(self, t: int, z: IntArray, tape: Tape) -> None:
         tape.h[t + 1] = self.stairs(z)
@@ -213,8 +217,7 @@ class RNNSteps(Steps):
     def backward(
         self, t: int, dh: IntArray, through: IntArray, tape: Tape, dc: IntArray, dz: IntArray, dy: IntArray
     ) -> int:
-        limit, h = self.cell.limit, tape.h[t + 1]
-        outer = edge(self.cell.squashed, limit)
+        limit, outer, h = self.cell.limit, self.outer, tape.h[t + 1]
         if do.kernels is not None:
             count: int = do.kernels.rnn_backward(
                 dh, through, h, dz, outer, limit, self.state.factor, self.state.shift, self.square.factor,

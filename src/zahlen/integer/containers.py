@@ -168,13 +168,17 @@ class Sequential(Layer):
             raise InputError(f"sequences (batch, time, ..) of at least one step are due, got {x.shape}")
         batch, time = x.shape[:2]
         rows = self.input.checked(np.ascontiguousarray(x.swapaxes(0, 1)).reshape(time * batch, *x.shape[2:]))
-        if state is not None:
-            state = self._checked_state(state, batch)
+        z, leaving = self.run(rows, batch, None if state is None else self._checked_state(state, batch))
+        y = channels_first(z)
+        # a copy, since recurrent layers use their arrays again
+        return np.array(y.reshape(time, batch, *y.shape[1:]).swapaxes(0, 1)), leaving
+
+    def run(self, rows: IntArray, batch: int, state: State | None = None) -> tuple[IntArray, State]:
+        """`forward` over sequences, rows (time * batch, *shape) with time first; and the state that they leave."""
         for layer in self.stateful:
             layer.batch, layer.entering = batch, state
-        y = channels_first(self.forward(rows))
-        leaving = {name: value for layer in self.stateful for name, value in layer.leaving.items()}
-        return y.reshape(time, batch, *y.shape[1:]).swapaxes(0, 1), leaving
+        z = self.forward(rows)
+        return z, {name: value for layer in self.stateful for name, value in layer.leaving.items()}
 
     def _checked_state(self, state: Mapping[str, Any], batch: int) -> State:
         wanted = {n: (levels, layer) for layer in self.stateful for n, levels in layer.registers().items()}

@@ -114,8 +114,8 @@ def squares(g: IntArray) -> int:
     low, high = int(g.min(initial=0)), int(g.max(initial=0))
     shift = max(0, max(-low, high).bit_length() - 20)
     part = g >> shift if shift else g
-    part = part.astype(np.int64).reshape(-1)
-    return int((part * part).sum()) << 2 * shift
+    part = part.astype(np.int64, copy=False).reshape(-1)
+    return int(part @ part) << 2 * shift
 
 
 def take_step(p: Parameter, rule: Momentum, down: int, clip: int, scale: do.Scale, seed: int) -> int:

@@ -146,6 +146,7 @@ class _Pass:
         self.inputs = owner.hidden_size if k else owner.input_size
         self.bound = self.units.hidden.hi if k else owner.receives().bound
         self.parameters: dict[str, Parameter] = {}
+        self.arrays: dict[str, IntArray] = {}
         scale = self.units.input_scale(k)
         self.back = do.Scale.of(1 / scale)
         self.widest = 0 if self.symbols else self.units.widest * self.bound * self.inputs << self.units.shift_of(k)
@@ -197,41 +198,51 @@ class _Pass:
 
     # ------------------------------------------------------------------------------------------------ forward
 
+    def _array(self, name: str, shape: tuple[int, ...], kind: type) -> Any:
+        """An array that the next call finds again: large ones cost more to get than to fill."""
+        known = self.arrays.get(name)
+        if known is None or known.shape != shape:
+            known = self.arrays[name] = np.empty(shape, kind)
+        return known
+
     def forward(self, x: IntArray, batch: int) -> IntArray:
         n, cell, units = self.owner.hidden_size, self.units.cell, self.units
         width, time = cell.gates * n, len(x) // batch
-        z = self._from_input(x).reshape(time, batch, width)
         self.across = do.right(_shifted(self.parameters["weight_hh"].weight, units.shift))
         tape = self.tape = Tape(
-            np.empty((time + 1, batch, n), np.int16),
-            np.empty((time + 1, batch, n), np.int16),
-            np.empty((time if cell.separate else 0, batch, width), np.int32),
-            np.empty((time, batch, cell.keeps * n), np.int16),
+            self._array("h", (time + 1, batch, n), np.int16),
+            self._array("c", (time + 1, batch, n), np.int16),
+            self._array("y", (time if cell.separate else 0, batch, width), np.int32),
+            self._array("kept", (time, batch, cell.keeps * n), np.int16),
         )
         tape.h[0], tape.c[0] = self._entering(batch)
-        for t in range(time):
+        for t, z in enumerate(self._from_input(x, time, batch)):
             h = do.left(tape.h[t])
             if cell.separate:
                 tape.y[t] = self.parameters["bias_hh"].weight
                 do.add_product(h, self.across, tape.y[t], 1)
             else:
-                do.add_product(h, self.across, z[t], 1)
-            self.steps.forward(t, z[t], tape)
+                do.add_product(h, self.across, z, 1)
+            self.steps.forward(t, z, tape)
         last = {"h": tape.h[time], "c": tape.c[time]}
         for key in cell.state:
             self.owner.leaving[f"{self.owner.names[self.k]}_{key}"] = last[key].astype(np.int64)
         return tape.h[1:].reshape(time * batch, n)
 
-    def _from_input(self, x: IntArray) -> IntArray:
-        """int32 (time * batch, gates * units): the input's share of pre-activations."""
-        self.x = x
+    def _from_input(self, x: IntArray, time: int, batch: int) -> Iterator[IntArray]:
+        """int32 (batch, gates * units) of each step: the input's share of pre-activations, to be written to."""
         weight, bias = self.parameters["weight_ih"].weight, self.parameters["bias_ih"].weight
+        width = len(bias)
         if self.symbols:
             self.x = np.ascontiguousarray(x.reshape(-1), dtype=np.int32)
-            return np.asarray((weight.astype(np.int32) + bias)[self.x])
+            rows, z = weight.astype(np.int32) + bias, self._array("z", (batch, width), np.int32)
+            for symbols in self.x.reshape(time, batch):
+                yield np.take(rows, symbols, axis=0, out=z, mode="clip")  # symbols are checked; this mode is fast
+            return
+        self.x = x
         z = do.product(do.left(x), do.right(_shifted(weight, self.units.shift_of(self.k))))
         z += bias
-        return z
+        yield from z.reshape(time, batch, width)
 
     def _entering(self, batch: int) -> tuple[Any, Any]:
         cell, state, name = self.units.cell, self.owner.entering, self.owner.names[self.k]
@@ -246,13 +257,14 @@ class _Pass:
     # ------------------------------------------------------------------------------------------------ back
 
     def backward(self, d: IntArray) -> IntArray:
+        rows: IntArray
         tape, owner, known = self.tape, self.owner, self.parameters
         time, batch, n = tape.kept.shape[0], tape.h.shape[1], owner.hidden_size
         width = self.units.cell.gates * n
         d = d.reshape(time, batch, n)
         back = do.right_transposed(known["weight_hh"].weight)
-        dz = np.empty((time, batch, width), np.int16)
-        dy = np.empty_like(dz) if self.units.cell.separate else dz
+        dz = self._array("dz", (time, batch, width), np.int16)
+        dy = self._array("dy", dz.shape, np.int16) if self.units.cell.separate else dz
         dc, through = np.zeros((batch, n), np.int16), np.zeros((batch, n), np.int32)
         for t in range(time - 1, -1, -1):
             if t < time - 1:

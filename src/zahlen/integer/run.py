@@ -51,7 +51,7 @@ class Source(Protocol):
 
 
 class Run:
-    """The state of a training: all that a checkpoint holds."""
+    """The state of a training: all that a checkpoint holds. For `warm` steps the rate rises."""
 
     def __init__(
         self,
@@ -63,6 +63,7 @@ class Run:
         optimiser: Optimiser,
         settings: dict[str, Any],
         rule: Rule | None = None,
+        warm: int = 0,
     ) -> None:
         self.rule = rule or Backpropagation()
         self.rule.begin(model, source.most)
@@ -70,7 +71,7 @@ class Run:
         if not self.parameters:
             raise LayerError("fit: the model has no parameter to train")
         self.model, self.source, self.chance, self.optimiser, self.total = model, source, chance, optimiser, steps
-        self.epochs = -(-steps // source.steps)
+        self.epochs, self.warm = -(-steps // source.steps), warm
         for p in self.parameters:
             p.momentum[...] = 0
         self.records: list[Record] = []
@@ -122,8 +123,7 @@ class Run:
         for (dropping, rounding), step in zip(words, range(first, min(first + self.source.steps, self.total))):
             self.model.train(dropping)
             value, hits, count = next(parts)
-            left = Fraction(self.total - step, self.total)
-            clamps += self.optimiser.step(self.parameters, self.source.batch, left, rounding)
+            clamps += self.optimiser.step(self.parameters, self.source.batch, self.part(step), rounding)
             loss, done = loss + value, done + count
             right = None if right is None or hits is None else right + hits
             seen = means(loss, right, done)
@@ -137,6 +137,11 @@ class Run:
         if self._is_best():
             self.history.best = len(self.records) - 1
             self.best = [p.latent.copy() for p in self.parameters]
+
+    def part(self, step: int) -> Fraction:
+        """Of the first rate at a step: it falls along a line, after it rose along one for `warm` steps."""
+        left = Fraction(self.total - step, self.total)
+        return left if step >= self.warm else left * Fraction(step + 1, self.warm)
 
     def _clamps(self) -> int:
         return sum(layer.clamps for layer in self.rule.layers())

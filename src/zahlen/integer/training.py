@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ..history import History
 from ..machine import InputError, IntArray
@@ -20,9 +17,10 @@ from .losses import Loss, named
 from .optimisers import Momentum, Optimiser, fraction
 from .rules import Backpropagation, Rule
 from .run import Part, Run
+from .samples import Samples, checked_samples, measured
 
 ROWS = 1000
-"""Samples that a network is measured on at once."""
+"""Samples, or steps of sequences, that a network is measured on at once."""
 
 
 def fit(
@@ -35,13 +33,14 @@ def fit(
     optimiser: Optimiser | None = None,
     rule: Rule | None = None,
     seed: int = 0,
-    validation: float | Fraction | str | tuple[Any, Any] = "0.1",
+    validation: float | Fraction | str | tuple[Any, ...] = "0.1",
     loss: str | Loss = "cross_entropy",
     checkpoint: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
     name: str = "training",
     remarks: dict[str, Any] | None = None,
+    lengths: Any = None,
 ) -> History:
     """Train a network on arrays in memory, with integers only, and leave it in eval mode with its best weights.
 
@@ -52,7 +51,10 @@ def fit(
     model : Sequential
         That begins with `Input`.
     x : integer array (n, *shape)
+        For a recurrent network (n, time, *shape).
     y : integer array (n,) of classes, or whatever `loss` takes as its targets
+        For a recurrent network (n, ..) is compared with the output at the last step of each sequence, and (n, time, ..)
+        with the outputs at all steps.
     epochs, batch_size : int
         Of the last, smaller batch of an epoch each sample counts as much as of all others.
     optimiser : Optimiser
@@ -62,7 +64,7 @@ def fit(
     seed : int
         Of the order of the samples, the choice of the validation samples, dropout and random rounding; initial weights
         have the seed of the network.
-    validation : decimal str, float, Fraction, or (x, y)
+    validation : decimal str, float, Fraction, (x, y) or (x, y, lengths)
         Share of the samples held back, or other samples. The epoch of the best accuracy (then loss) on them wins; with
         0 the last epoch does.
     loss : {"cross_entropy", "squared", "hinge"} or Loss
@@ -76,6 +78,8 @@ def fit(
         What the bar says.
     remarks : dict
         JSON values kept in the checkpoint.
+    lengths : integer array (n,), optional
+        For a recurrent network: how many steps of each sequence are there; what follows is padding.
 
     Returns
     -------
@@ -108,7 +112,7 @@ def fit(
     settings: dict[str, Any] = {"batch_size": whole(batch_size, "batch_size"), "epochs": whole(epochs, "epochs")}
     settings["seed"] = whole(seed, "seed", 0)
     kind = named(loss)
-    samples = _samples(model, x, y, kind, "fit")
+    samples = checked_samples(model, x, y, lengths, kind, "fit")
     chance = Chance(settings["seed"])
     train, held = _split(model, samples, validation, kind, chance)
     rule = Backpropagation() if rule is None else rule
@@ -120,37 +124,24 @@ def fit(
 
 
 def evaluate(
-    model: Sequential, x: Any, y: Any, *, loss: str | Loss = "cross_entropy", batch_size: int = ROWS
+    model: Sequential,
+    x: Any,
+    y: Any,
+    *,
+    loss: str | Loss = "cross_entropy",
+    batch_size: int = ROWS,
+    lengths: Any = None,
 ) -> tuple[float, float]:
     """Mean loss (of the cross-entropy in nats) and the share of classes named right (nan where targets are none).
 
     It leaves the network in eval mode.
     """
     kind = named(loss)
-    samples = _samples(model, x, y, kind, "evaluate")
+    samples = checked_samples(model, x, y, lengths, kind, "evaluate")
     model.eval()
     total, right, count = _evaluate(model, samples, kind, whole(batch_size, "batch_size"))
     mean, accuracy = means(total, right, count)
     return mean * kind.worth, accuracy
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Inputs with their targets."""
-
-    x: IntArray
-    y: IntArray
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def __getitem__(self, rows: Any) -> Samples:
-        """Some of them."""
-        return Samples(self.x[rows], self.y[rows])
-
-    def arrays(self) -> tuple[IntArray, ...]:
-        """All that there is."""
-        return self.x, self.y
 
 
 class _Batches:
@@ -160,18 +151,17 @@ class _Batches:
         self, train: Samples, held: Samples | None, batch_size: int, loss: Loss, rule: Rule, chance: Chance
     ) -> None:
         self.train, self.held, self.loss, self.rule, self.chance = train, held, loss, rule, chance
-        self.batch = self.most = min(batch_size, len(train))
-        self.steps = -(-len(train) // self.batch)
+        self.samples = min(batch_size, len(train))
+        self.batch, self.most = self.samples * train.targets, self.samples * train.steps
+        self.steps = -(-len(train) // self.samples)
         self.worth = loss.worth
 
     def parts(self, model: Sequential, epoch: int) -> Generator[Part, None, None]:
         order = self.chance.permutation(len(self.train))
-        for start in range(0, len(order), self.batch):
-            batch = self.train[order[start : start + self.batch]]
-            found = self.loss.measure(self.rule.forward(batch.x), batch.y, model.unit, model.bits)
-            model.clamps += found.clamps
-            self.rule.backward(found.delta, batch.y, self.loss)
-            yield found.loss, found.right, len(batch)
+        for start in range(0, len(order), self.samples):
+            batch = self.train[order[start : start + self.samples]]
+            found = measured(model, batch, self.loss, self.rule)
+            yield found.loss, found.right, batch.count
 
     def validation(self, model: Sequential) -> Part:
         return (0, None, 0) if self.held is None else _evaluate(model, self.held, self.loss, ROWS)
@@ -184,33 +174,25 @@ class _Batches:
 
 
 def _evaluate(model: Sequential, samples: Samples, loss: Loss, batch_size: int) -> Part:
-    total = 0
+    total = count = 0
     right: int | None = 0
-    for start in range(0, len(samples), batch_size):
-        part = samples[start : start + batch_size]
-        found = loss.measure(model.forward(part.x), part.y, model.unit, model.bits)
-        total += found.loss
+    rows = max(1, batch_size // samples.steps)
+    for start in range(0, len(samples), rows):
+        part = samples[slice(start, start + rows)]
+        found = measured(model, part, loss)
+        total, count = total + found.loss, count + part.count
         right = None if right is None or found.right is None else right + found.right
-    return total, right, len(samples)
-
-
-def _samples(model: Sequential, x: Any, y: Any, loss: Loss, who: str) -> Samples:
-    """Samples and targets, checked, as many of the one as of the other."""
-    if not isinstance(model, Sequential):
-        raise InputError(f"{who}: an integer.Sequential is due, got {type(model).__name__}")
-    inputs, targets = np.asarray(x), np.asarray(y)
-    if inputs.ndim == 0 or targets.ndim == 0 or len(inputs) != len(targets) or len(inputs) == 0:
-        raise InputError(f"{who}: samples {inputs.shape} and targets {targets.shape} do not pair up")
-    return Samples(model.input.checked(inputs), loss.checked(targets, model.output))
+    return total, right, count
 
 
 def _split(
     model: Sequential, samples: Samples, validation: Any, loss: Loss, chance: Chance
 ) -> tuple[Samples, Samples | None]:
     if isinstance(validation, tuple):
-        if len(validation) != 2:
-            raise InputError("validation is a share, or a tuple of samples and targets")
-        return samples, _samples(model, *validation, loss, "validation")
+        if len(validation) not in (2, 3):
+            raise InputError("validation is a share, or a tuple of samples, targets and, of sequences, lengths")
+        x, y, *lengths = validation
+        return samples, checked_samples(model, x, y, lengths[0] if lengths else None, loss, "validation")
     share = fraction(validation, "validation", 0)
     held = round(len(samples) * share)
     if share >= 1 or held >= len(samples):
