@@ -63,6 +63,30 @@ class Tape:
     kept: IntArray
 
 
+@dataclass
+class Share:
+    """What the input adds to pre-activations; int32.
+
+    Attributes
+    ----------
+    rows : int32 (time, batch, gates * units), or (symbols, gates * units)
+    symbols : int32 (time, batch)
+        Rows of each step; empty if `rows` are the steps'.
+    work : int32 (batch, gates * units)
+    """
+
+    rows: IntArray
+    symbols: IntArray
+    work: IntArray
+
+    def at(self, t: int) -> IntArray:
+        """(batch, gates * units) of a step, to be written to."""
+        if not self.symbols.size:
+            return np.asarray(self.rows[t])
+        self.work[...] = self.rows[self.symbols[t]]
+        return self.work
+
+
 class Steps(ABC):
     """A cell's arithmetic, forward and back.
 
@@ -75,6 +99,39 @@ class Steps(ABC):
 
     def __init__(self, cell: Any, scale: int) -> None:
         self.cell, self.state = cell, do.Scale.of(Fraction(1, scale))
+
+    def unroll(self, share: Share, across: do.Right, bias: IntArray, tape: Tape) -> None:
+        """All steps; `bias` is that of the state's share, if the cell keeps it apart."""
+        for t in range(len(tape.kept)):
+            z, h = share.at(t), do.left(tape.h[t])
+            if self.cell.separate:
+                do.product(h, across, bias, tape.y[t])
+            else:
+                do.add_product(h, across, z, 1)
+            self.forward(t, z, tape)
+
+    def back(
+        self, span: range, dh: IntArray, across: do.Right, tape: Tape, dc: IntArray, dz: IntArray, dy: IntArray
+    ) -> int:
+        """Back through a span of steps; how many gradients were clamped.
+
+        Parameters
+        ----------
+        span : range
+        dh : int16 (time, batch, units)
+            Of all steps.
+        across : Right
+            The transpose of the recurrent weights.
+        tape : Tape
+        dc : int16 (batch, units)
+        dz, dy : int16 (len(span) + 1, batch, gates * units)
+            Filled, but for the last, which is of the step behind.
+        """
+        clamps = 0
+        for k, t in reversed(list(enumerate(span))):
+            through = do.product(do.left(dy[k + 1]), across)
+            clamps += self.backward(t, dh[t], through, tape, dc, dz[k], dy[k])
+        return clamps
 
     @abstractmethod
     def forward(self, t: int, z: IntArray, tape: Tape) -> None:
@@ -108,15 +165,33 @@ class LSTMSteps(Steps):
         super().__init__(cell, scale)
         self.inner, self.outer = edge(cell.candidates, CANDIDATE), edge(cell.squashed, CANDIDATE)
 
+    def unroll(self, share: Share, across: do.Right, bias: IntArray, tape: Tape) -> None:
+        if do.kernels is None:
+            super().unroll(share, across, bias, tape)
+            return
+        sizes = len(tape.kept), *tape.h.shape[1:]
+        do.kernels.lstm_forward_steps(
+            self.cell.plan, share.rows, share.symbols, share.work, across.at, tape.h, tape.c, tape.kept, *sizes
+        )
+
+    def back(
+        self, span: range, dh: IntArray, across: do.Right, tape: Tape, dc: IntArray, dz: IntArray, dy: IntArray
+    ) -> int:
+        if do.kernels is None:
+            return super().back(span, dh, across, tape, dc, dz, dy)
+        part, through = slice(span.start, span.stop), np.empty(dc.shape, np.int32)
+        count: int = do.kernels.lstm_backward_steps(
+            self.cell.plan, dh[part], through, across.at, tape.c[part], tape.kept[part], dc, dz, len(span), *dc.shape,
+            self.inner, self.outer, self.cell.fraction_bits, self.state.factor, self.state.shift,
+        )  # fmt: skip
+        return count
+
     def _unclamped(self, i: Any, f: Any, g: Any, c: Any) -> Any:
         old, new, shift = self.cell.mix
         return rounded(((f * c) << old) + ((i * g) << new), shift)
 
     def forward(self, t: int, z: IntArray, tape: Tape) -> None:
         c, h_next, c_next, kept = tape.c[t], tape.h[t + 1], tape.c[t + 1], tape.kept[t]
-        if do.kernels is not None:
-            do.kernels.lstm_forward(self.cell.plan, z, c, h_next, c_next, kept, *c.shape)
-            return
         cell = self.cell
         zi, zf, zg, zo = np.split(z, 4, axis=1)
         i, f, g, o = (
@@ -132,12 +207,6 @@ class LSTMSteps(Steps):
     ) -> int:
         cell, c, kept = self.cell, tape.c[t], tape.kept[t]
         inner, outer, fraction = self.inner, self.outer, cell.fraction_bits
-        if do.kernels is not None:
-            count: int = do.kernels.lstm_backward(
-                cell.plan, dh, through, c, kept, dc, dz, *c.shape, inner, outer, fraction, self.state.factor,
-                self.state.shift,
-            )  # fmt: skip
-            return count
         i, f, g, o, s = np.split(kept.astype(np.int64), 5, axis=1)
         before = c.astype(np.int64)
         open_ = np.abs(self._unclamped(i, f, g, before)) <= cell.limit
@@ -162,7 +231,7 @@ class GRUSteps(Steps):
         super().__init__(cell, scale)
         self.inner = edge(cell.candidates, cell.limit)
         self.share = do.Scale.of(Fraction(UNIT, cell.unit))
-        self.square = do.Scale.of(Fraction(UNIT, cell.limit**2))
+        self.square = do.Scale.of(Fraction(UNIT, cell.limit**2), most=32)
         self.grain = do.Scale.of(Fraction(UNIT, cell.limit))
 
     def forward(self, t: int, z: IntArray, tape: Tape) -> None:
@@ -208,7 +277,7 @@ class RNNSteps(Steps):
     def __init__(self, cell: Any, scale: int) -> None:
         super().__init__(cell, scale)
         self.stairs = do.Steps(cell.stairs.thresholds, cell.stairs.values)
-        self.square = do.Scale.of(Fraction(UNIT, cell.limit**2))
+        self.square = do.Scale.of(Fraction(UNIT, cell.limit**2), most=32)
         self.outer = edge(cell.squashed, cell.limit)
 
     def forward(self, t: int, z: IntArray, tape: Tape) -> None:

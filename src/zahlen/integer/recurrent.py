@@ -12,9 +12,13 @@ from ..cells import MOST_LEVELS, PARTS, Cell, Recurrence, recurrent_scale
 from ..grids import weight_grid
 from ..machine import Builder, IntArray, LayerError, Levels, Wire
 from . import arithmetic as do
-from .cells import CELLS, STEPS, Tape, reached
+from .cells import CELLS, STEPS, Share, Tape, reached
 from .chance import Chance, root_bound
 from .layer import FRACTION, Layer, Parameter, Spec, whole
+
+SPAN = 2**18
+"""Gradients by pre-activations that are summed up in one go."""
+_NOTHING = np.empty(0, np.int32)
 
 State = dict[str, IntArray]
 """Every register of a network by its name in the machine, (batch, units) of integers."""
@@ -216,33 +220,24 @@ class _Pass:
             self._array("kept", (time, batch, cell.keeps * n), np.int16),
         )
         tape.h[0], tape.c[0] = self._entering(batch)
-        for t, z in enumerate(self._from_input(x, time, batch)):
-            h = do.left(tape.h[t])
-            if cell.separate:
-                tape.y[t] = self.parameters["bias_hh"].weight
-                do.add_product(h, self.across, tape.y[t], 1)
-            else:
-                do.add_product(h, self.across, z, 1)
-            self.steps.forward(t, z, tape)
+        bias = self.parameters["bias_hh"].weight if cell.separate else _NOTHING
+        self.steps.unroll(self._share(x, time, batch), self.across, bias, tape)
         last = {"h": tape.h[time], "c": tape.c[time]}
         for key in cell.state:
             self.owner.leaving[f"{self.owner.names[self.k]}_{key}"] = last[key].astype(np.int64)
         return tape.h[1:].reshape(time * batch, n)
 
-    def _from_input(self, x: IntArray, time: int, batch: int) -> Iterator[IntArray]:
-        """int32 (batch, gates * units) of each step: the input's share of pre-activations, to be written to."""
+    def _share(self, x: IntArray, time: int, batch: int) -> Share:
+        """The input's share of pre-activations."""
         weight, bias = self.parameters["weight_ih"].weight, self.parameters["bias_ih"].weight
-        width = len(bias)
         if self.symbols:
             self.x = np.ascontiguousarray(x.reshape(-1), dtype=np.int32)
-            rows, z = weight.astype(np.int32) + bias, self._array("z", (batch, width), np.int32)
-            for symbols in self.x.reshape(time, batch):
-                yield np.take(rows, symbols, axis=0, out=z, mode="clip")  # symbols are checked; this mode is fast
-            return
+            work = self._array("z", (batch, len(bias)), np.int32)
+            return Share(weight.astype(np.int32) + bias, self.x.reshape(time, batch), work)
         self.x = x
-        z = do.product(do.left(x), do.right(_shifted(weight, self.units.shift_of(self.k))))
-        z += bias
-        yield from z.reshape(time, batch, width)
+        right = do.right(_shifted(weight, self.units.shift_of(self.k)))
+        z = do.product(do.left(x), right, bias, self._array("z", (time * batch, len(bias)), np.int32))
+        return Share(z.reshape(time, batch, -1), _NOTHING, _NOTHING)
 
     def _entering(self, batch: int) -> tuple[Any, Any]:
         cell, state, name = self.units.cell, self.owner.entering, self.owner.names[self.k]
@@ -257,38 +252,44 @@ class _Pass:
     # ------------------------------------------------------------------------------------------------ back
 
     def backward(self, d: IntArray) -> IntArray:
-        rows: IntArray
-        tape, owner, known = self.tape, self.owner, self.parameters
-        time, batch, n = tape.kept.shape[0], tape.h.shape[1], owner.hidden_size
-        width = self.units.cell.gates * n
-        d = d.reshape(time, batch, n)
-        back = do.right_transposed(known["weight_hh"].weight)
-        dz = self._array("dz", (time, batch, width), np.int16)
+        tape, owner, n = self.tape, self.owner, self.owner.hidden_size
+        time, batch, width = tape.kept.shape[0], tape.h.shape[1], self.units.cell.gates * n
+        back, inner = do.right_transposed(self.parameters["weight_hh"].weight), not (owner.first and self.k == 0)
+        dx = np.empty((time, batch, self.inputs if inner and not self.symbols else 0), np.int16)
+        # sums over some steps at a time, while their gradients are in the cache
+        some = max(1, min(time, SPAN // (batch * width)))
+        dz = self._array("dz", (some + 1, batch, width), np.int16)
         dy = self._array("dy", dz.shape, np.int16) if self.units.cell.separate else dz
-        dc, through = np.zeros((batch, n), np.int16), np.zeros((batch, n), np.int32)
-        for t in range(time - 1, -1, -1):
-            if t < time - 1:
-                through = do.product(do.left(dy[t + 1]), back)
-            owner.clamps += self.steps.backward(t, d[t], through, tape, dc, dz[t], dy[t])
-        rows, states = dz.reshape(-1, width), dy.reshape(-1, width)
-        seen = tape.h[:-1].reshape(-1, n)
-        do.add_product(
-            do.left_transposed(seen), do.right(states), known["weight_hh"].gradient, do.SHORT * self.units.hidden.hi
-        )
-        known["bias_ih"].gradient += do.column_sums(rows).astype(known["bias_ih"].gradient.dtype)
+        dy[some], dc = 0, np.zeros((batch, n), np.int16)
+        for end in range(time, 0, -some):
+            span = range(max(0, end - some), end)
+            z, y = dz[some - len(span) :], dy[some - len(span) :]
+            owner.clamps += self.steps.back(span, d.reshape(time, batch, n), back, tape, dc, z, y)
+            self._sum_up(span, z[:-1].reshape(-1, width), y[:-1].reshape(-1, width), dx)
+            dy[some] = y[0]
+        return dx.reshape(time * batch, -1)
+
+    def _sum_up(self, span: range, dz: IntArray, dy: IntArray, dx: IntArray) -> None:
+        """Parameters' gradients and the input's, from those by the pre-activations of some steps."""
+        known, part = self.parameters, slice(span.start, span.stop)
+        batch, n = self.tape.h.shape[1:]
+        right = do.right(dy)
+        seen, bound = self.tape.h[part].reshape(-1, n), do.SHORT * self.units.hidden.hi
+        do.add_product(do.left_transposed(seen), right, known["weight_hh"].gradient, bound)
+        known["bias_ih"].gradient += do.column_sums(dz).astype(known["bias_ih"].gradient.dtype)
         if "bias_hh" in known:
-            known["bias_hh"].gradient += do.column_sums(states).astype(known["bias_hh"].gradient.dtype)
-        gradient = known["weight_ih"].gradient
+            known["bias_hh"].gradient += do.column_sums(dy).astype(known["bias_hh"].gradient.dtype)
+        x = self.x[span.start * batch : span.stop * batch]
         if self.symbols:
-            do.add_rows(rows, self.x, gradient)
-            return rows[:, :0]
-        do.add_product(do.left_transposed(self.x), do.right(rows), gradient, do.SHORT * self.bound)
-        if owner.first and self.k == 0:
-            return rows[:, :0]
-        weight = do.right_transposed(known["weight_ih"].weight)
-        dx, clamps = do.scaled_product(do.left(rows), weight, self.back, do.SHORT * self.units.widest)
-        owner.clamps += clamps
-        return dx
+            do.add_rows(dz, x, known["weight_ih"].gradient)
+            return
+        right = do.right(dz) if self.units.cell.separate else right
+        do.add_product(do.left_transposed(x), right, known["weight_ih"].gradient, do.SHORT * self.bound)
+        if dx.shape[2]:
+            weight = do.right_transposed(known["weight_ih"].weight)
+            found, clamps = do.scaled_product(do.left(dz), weight, self.back, do.SHORT * self.units.widest)
+            dx[part] = found.reshape(len(span), batch, -1)
+            self.owner.clamps += clamps
 
     def constants(self) -> dict[str, IntArray]:
         """int64 arrays by the names in `PARTS`, shaped as PyTorch's."""

@@ -30,8 +30,17 @@ INLINE int32_t pair_of(int16_t low, int16_t high) {
 #endif
 }
 
+// As `scaled`, for shifts from 1 to 32 and results that are known to fit: products' halves are enough.
+INLINE int32_t scaled_halves(int32_t x, int32_t factor, int32_t shift) {
+    const int32_t high = (int32_t)(((int64_t)x * factor) >> 32);
+    const uint32_t low = (uint32_t)x * (uint32_t)factor, half = low >> (shift - 1) & 1;
+    return (int32_t)(((uint32_t)high << (32 - shift) | low >> 1 >> (shift - 1)) + half);
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // Factors on the right.
+
+#define TALL 64  // rows that are packed in one go; even
 
 // The last panel is of one vector where that is enough.
 INLINE int64_t panel_width(int64_t columns, int64_t first) { return columns - first <= LANES ? LANES : WIDTH; }
@@ -43,33 +52,37 @@ static int64_t packed_size(int64_t pairs, int64_t columns) {
 
 // (count, columns) of which row k begins at rows[k] and column j stands columns[j] behind that: pairs are of rows.
 static void pack_rows(const int16_t *b, const int32_t *rows, const int32_t *columns, int64_t count, Packed *out) {
-    const int64_t panels = (out->columns + WIDTH - 1) / WIDTH;
+    const int64_t panels = (out->columns + WIDTH - 1) / WIDTH, blocks = (count + TALL - 1) / TALL;
     static const int16_t nothing;
-#pragma omp parallel for schedule(static) if (count * out->columns >= 16 * CHUNK)
-    for (int64_t p = 0; p < panels; p++) {
-        const int64_t first = p * WIDTH, width = out->columns - first < WIDTH ? out->columns - first : WIDTH;
-        const int64_t whole = panel_width(out->columns, first);
-        int32_t *to = out->at + first * out->pairs;
-        int side_by_side = width == whole;
-        for (int64_t j = 1; j < width; j++) {
-            side_by_side &= columns[first + j] == columns[first] + j;
-        }
-        for (int64_t k = 0; k < count; k += 2, to += whole) {
-            const int16_t *low = b + rows[k], *high = k + 1 < count ? b + rows[k + 1] : NULL;
-            if (side_by_side && high != NULL) {
-                low += columns[first], high += columns[first];
-                for (int j = 0; j < LANES; j++) {
-                    to[j] = pair_of(low[j], high[j]);
-                }
-                for (int j = LANES; j < WIDTH && whole == WIDTH; j++) {
-                    to[j] = pair_of(low[j], high[j]);
-                }
-                continue;
+    // rows of a block are read again for each panel while they are in the cache
+#pragma omp parallel for schedule(static) collapse(2) if (count * out->columns >= 16 * CHUNK)
+    for (int64_t block = 0; block < blocks; block++) {
+        for (int64_t p = 0; p < panels; p++) {
+            const int64_t first = p * WIDTH, width = out->columns - first < WIDTH ? out->columns - first : WIDTH;
+            const int64_t whole = panel_width(out->columns, first), from = block * TALL;
+            const int64_t end = count - from < TALL ? count : from + TALL;
+            int32_t *to = out->at + first * out->pairs + from / 2 * whole;
+            int side_by_side = width == whole;
+            for (int64_t j = 1; j < width; j++) {
+                side_by_side &= columns[first + j] == columns[first] + j;
             }
-            memset(to, 0, (size_t)whole * 4);
-            for (int64_t j = 0; j < width; j++) {
-                const int32_t at = columns[first + j];
-                to[j] = pair_of(low[at], high != NULL ? high[at] : nothing);
+            for (int64_t k = from; k < end; k += 2, to += whole) {
+                const int16_t *low = b + rows[k], *high = k + 1 < count ? b + rows[k + 1] : NULL;
+                if (side_by_side && high != NULL) {
+                    low += columns[first], high += columns[first];
+                    for (int j = 0; j < LANES; j++) {
+                        to[j] = pair_of(low[j], high[j]);
+                    }
+                    for (int j = LANES; j < WIDTH && whole == WIDTH; j++) {
+                        to[j] = pair_of(low[j], high[j]);
+                    }
+                    continue;
+                }
+                memset(to, 0, (size_t)whole * 4);
+                for (int64_t j = 0; j < width; j++) {
+                    const int32_t at = columns[first + j];
+                    to[j] = pair_of(low[at], high != NULL ? high[at] : nothing);
+                }
             }
         }
     }
@@ -130,10 +143,10 @@ INLINE vi pair_at(const int16_t *p) {
 }
 
 // `vectors` of each row: PANEL, or one.
-INLINE void tile_of(const int vectors, const int16_t *const row[ROWS], const int32_t *steps, int64_t pairs,
+INLINE void tile_of(int rows, int vectors, const int16_t *const row[ROWS], const int32_t *steps, int64_t pairs,
                     const int32_t *b, int32_t sums[ROWS][WIDTH]) {
     vi sum[ROWS][PANEL];
-    for (int r = 0; r < ROWS; r++) {
+    for (int r = 0; r < rows; r++) {
         for (int c = 0; c < vectors; c++) {
             sum[r][c] = fill(0);
         }
@@ -142,7 +155,7 @@ INLINE void tile_of(const int vectors, const int16_t *const row[ROWS], const int
         const vi b0 = load(b), b1 = vectors > 1 ? load(b + LANES) : b0;
         const int32_t at = steps[k];
 #pragma GCC unroll 12
-        for (int r = 0; r < ROWS; r++) {
+        for (int r = 0; r < rows; r++) {
             const vi x = pair_at(row[r] + at);
             sum[r][0] = dot16(sum[r][0], x, b0);
             if (vectors > 1) {
@@ -150,20 +163,53 @@ INLINE void tile_of(const int vectors, const int16_t *const row[ROWS], const int
             }
         }
     }
-    for (int r = 0; r < ROWS; r++) {
+    for (int r = 0; r < rows; r++) {
         for (int c = 0; c < vectors; c++) {
             store(sums[r] + c * LANES, sum[r][c]);
         }
     }
 }
 
-static void tile(int64_t whole, const int16_t *const row[ROWS], const int32_t *steps, int64_t pairs, const int32_t *b,
-                 int32_t sums[ROWS][WIDTH]) {
-    if (whole == WIDTH) {
-        tile_of(PANEL, row, steps, pairs, b, sums);
-    } else {
-        tile_of(1, row, steps, pairs, b, sums);
+// The last rows take a tile of a third, or two, where that is enough.
+#define SOME_ROWS(vectors)                                                                                             \
+    if (3 * rows > 2 * ROWS) {                                                                                         \
+        tile_of(ROWS, vectors, row, steps, pairs, b, sums);                                                            \
+    } else if (rows > ROWS / 3) {                                                                                      \
+        tile_of(2 * ROWS / 3, vectors, row, steps, pairs, b, sums);                                                    \
+    } else {                                                                                                           \
+        tile_of(ROWS / 3, vectors, row, steps, pairs, b, sums);                                                        \
     }
+
+static void tile(int64_t rows, int64_t whole, const int16_t *const row[ROWS], const int32_t *steps, int64_t pairs,
+                 const int32_t *b, int32_t sums[ROWS][WIDTH]) {
+    if (whole == WIDTH) {
+        SOME_ROWS(PANEL)
+    } else {
+        SOME_ROWS(1)
+    }
+}
+
+static int64_t put_slowly(Scale scale, const int32_t *from, int64_t width, int16_t *to) {
+    int64_t count = 0;
+    for (int64_t j = 0; j < width; j++) {
+        to[j] = (int16_t)clamped(scaled(from[j], scale), 32767, &count);
+    }
+    return count;
+}
+
+// The same in 32 bits: what is beyond `far` is clamped however far beyond it is.
+static int64_t put_scaled(Scale scale, const int32_t *from, int64_t width, int16_t *to) {
+    const int32_t twice = scale.shift == 0, factor = (int32_t)scale.factor << twice, shift = (int32_t)scale.shift + twice;
+    const int64_t reach = (1LL << (30 + shift)) / (factor > 0 ? factor : 1);
+    const int32_t far = reach < INT32_MAX ? (int32_t)reach : INT32_MAX;
+    int32_t count = 0;
+    for (int64_t j = 0; j < width; j++) {
+        const int32_t x = from[j] > far ? far : from[j] < -far ? -far : from[j];
+        const int32_t y = scaled_halves(x, factor, shift), inside = y > 32767 ? 32767 : y < -32767 ? -32767 : y;
+        to[j] = (int16_t)inside;
+        count += inside != y;
+    }
+    return count;
 }
 
 static int64_t put(const Sums *out, int64_t row, int64_t columns, int64_t first, const int32_t sums[ROWS][WIDTH],
@@ -193,9 +239,9 @@ static int64_t put(const Sums *out, int64_t row, int64_t columns, int64_t first,
             }
             break;
         default:
-            for (int64_t j = 0; j < width; j++) {
-                ((int16_t *)out->at)[at + j] = (int16_t)clamped(scaled(from[j], out->scale), 32767, &count);
-            }
+            count += out->scale.factor < INT32_MAX / 2 && out->scale.shift <= 32
+                         ? put_scaled(out->scale, from, width, (int16_t *)out->at + at)
+                         : put_slowly(out->scale, from, width, (int16_t *)out->at + at);
         }
     }
     return count;
@@ -236,7 +282,7 @@ static int64_t product(const Rows *a, const Packed *b, const Sums *out) {
             }
             for (int64_t k = 0; k < b->pairs; k += depth) {
                 const int64_t pairs = b->pairs - k < depth ? b->pairs - k : depth;
-                tile(whole, row, a->steps + k, pairs, b->at + column * b->pairs + k * whole, sums);
+                tile(rows, whole, row, a->steps + k, pairs, b->at + column * b->pairs + k * whole, sums);
                 if (!wide) {
                     count += put(out, first, b->columns, column, (const int32_t(*)[WIDTH])sums, rows, width);
                     continue;
@@ -424,13 +470,6 @@ INLINE uint32_t scrambled(uint32_t x) {
     return x ^ x >> 16;
 }
 
-// As `scaled`, for shifts from 1 to 32 and results that are known to fit: products' halves are enough.
-INLINE int32_t scaled_halves(int32_t x, int32_t factor, int32_t shift) {
-    const int32_t high = (int32_t)(((int64_t)x * factor) >> 32);
-    const uint32_t low = (uint32_t)x * (uint32_t)factor, half = low >> (shift - 1) & 1;
-    return (int32_t)(((uint32_t)high << (32 - shift) | low >> 1 >> (shift - 1)) + half);
-}
-
 // In 32 bits, for steps that are not rounded by chance. Latent weights are below
 // 2^28, so a momentum beyond `far` takes them to the end of their grid, however far beyond it is.
 INLINE int64_t update_part(const Update *u, int64_t count, int32_t *gradient, int32_t *momentum, int32_t *latent,
@@ -615,10 +654,19 @@ INLINE int32_t short_of(int32_t x, int32_t *count) {
     return y;
 }
 
-// Within 17 bits, which is more than what becomes of it has.
-INLINE int32_t returned(int32_t x, Scale s) {
-    const int64_t y = scaled(x, s);
-    return y > 65535 ? 65535 : y < -65535 ? -65535 : (int32_t)y;
+typedef struct {
+    int32_t factor, shift;
+} Halves;
+
+INLINE Halves halves(Scale s) {  // shifts from 1 on
+    const int twice = s.shift == 0;
+    return (Halves){(int32_t)s.factor << twice, (int32_t)s.shift + twice};
+}
+
+// What comes back through the recurrent weights, within 17 bits: more than what becomes of it has.
+INLINE int32_t returned(int32_t x, Halves s) {
+    const int32_t y = scaled_halves(x, s.factor, s.shift);
+    return y > 65535 ? 65535 : y < -65535 ? -65535 : y;
 }
 
 static int64_t lstm_backward(const Lstm *p, const LstmBack *q, int64_t rows, int64_t n, const int16_t *dh,
@@ -626,7 +674,7 @@ static int64_t lstm_backward(const Lstm *p, const LstmBack *q, int64_t rows, int
     const int32_t limit = p->limit, old = p->old_factor, new = p->new_factor, half = p->half, shift = p->shift;
     const int32_t edge_g = (int32_t)q->candidate, edge_t = (int32_t)q->squash;
     const int32_t fine = q->fraction < 4 ? (int32_t)q->fraction : 4, coarse = (int32_t)q->fraction - fine;
-    const Scale state = q->state;
+    const Halves state = halves(q->state);
     int64_t clamps = 0;
 #pragma omp parallel for schedule(static) reduction(+ : clamps) if (rows * n >= CHUNK)
     for (int64_t r = 0; r < rows; r++) {
@@ -656,61 +704,122 @@ static int64_t lstm_backward(const Lstm *p, const LstmBack *q, int64_t rows, int
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
+// LSTM through time: product and cell in turns.
+
+// Rows side by side, pairs too: left factors (rows, width). An odd width reads on into the next row, times nothing.
+static Rows beside(const int16_t *at, int32_t *places, int64_t rows, int64_t width) {
+    for (int64_t r = 0; r < rows; r++) {
+        places[r] = (int32_t)(r * width);
+    }
+    for (int64_t k = 0; k < (width + 1) / 2; k++) {
+        places[rows + k] = (int32_t)(2 * k);
+    }
+    return (Rows){at, places, places + rows, rows, (width + 1) / 2};
+}
+
+static void lstm_forward_steps(const Lstm *p, const Unroll *u, int32_t *places) {
+    const int64_t rows = u->rows, n = u->units, state = rows * n, width = 4 * n;
+    Rows a = beside(u->h, places, rows, n);
+    const Packed across = {u->across, a.pairs, width};
+    for (int64_t t = 0; t < u->time; t++) {
+        int32_t *z = u->symbols == NULL ? u->share + t * rows * width : u->z;
+        for (int64_t r = 0; u->symbols != NULL && r < rows; r++) {
+            memcpy(z + r * width, u->share + u->symbols[t * rows + r] * width, (size_t)width * 4);
+        }
+        const Sums sums = {z, ADD32, 1, {1, 0}, NULL};
+        product(&a, &across, &sums);
+        a.at += state;
+        lstm_forward(p, rows, n, z, u->c + t * state, u->h + (t + 1) * state, u->c + (t + 1) * state,
+                     u->kept + 5 * t * state);
+    }
+}
+
+static int64_t lstm_backward_steps(const Lstm *p, const LstmBack *q, const Unroll *u, const int16_t *dh, int16_t *dc,
+                                   int16_t *dz, int32_t *places) {
+    const int64_t rows = u->rows, n = u->units, state = rows * n;
+    Rows a = beside(dz, places, rows, 4 * n);
+    const Packed across = {u->across, a.pairs, n};
+    const Sums sums = {u->z, PUT32, 1, {1, 0}, NULL};
+    int64_t clamps = 0;
+    for (int64_t t = u->time - 1; t >= 0; t--) {
+        a.at = dz + 4 * (t + 1) * state;
+        product(&a, &across, &sums);
+        clamps += lstm_backward(p, q, rows, n, dh + t * state, u->z, u->c + t * state, u->kept + 5 * t * state, dc,
+                                dz + 4 * t * state);
+    }
+    return clamps;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
 // GRU: x and y (rows, 3 units), the input's and the state's share, in the order r, u, n; kept (rows, 3 units) likewise.
+
+static void gru_forward_row(const Gru *p, int64_t n, const int32_t *x, const int32_t *y, const int16_t *c,
+                            int16_t *h_next, int16_t *c_next, int16_t *kept) {
+    const Stairs gate = p->gate, candidate = p->candidate, output = p->output;
+#pragma GCC ivdep
+    for (int64_t j = 0; j < n; j++) {
+        const int32_t r = value(&gate, x[j] + y[j]), u = value(&gate, x[n + j] + y[n + j]);
+        // r y / 2^8 in two halves, of which neither leaves 32 bits
+        const int32_t part = y[2 * n + j], reset = r * (part >> 8) + ((r * (part & 255) + 128) >> 8);
+        const int32_t g = value(&candidate, x[2 * n + j] + reset);
+        const int32_t next = (u * c[j] + (256 - u) * g + 128) >> 8;
+        kept[j] = (int16_t)r;
+        kept[n + j] = (int16_t)u;
+        kept[2 * n + j] = (int16_t)g;
+        c_next[j] = (int16_t)next;
+        h_next[j] = (int16_t)value(&output, next);
+    }
+}
 
 static void gru_forward(const Gru *p, int64_t rows, int64_t n, const int32_t *x, const int32_t *y, const int16_t *c,
                         int16_t *h_next, int16_t *c_next, int16_t *kept) {
-    const Stairs gate = p->gate, candidate = p->candidate, output = p->output;
 #pragma omp parallel for schedule(static) if (rows * n >= CHUNK)
     for (int64_t row = 0; row < rows; row++) {
-        const int32_t *a = x + 3 * n * row, *b = y + 3 * n * row;
-        int16_t *keep = kept + 3 * n * row;
-#pragma GCC ivdep
-        for (int64_t j = 0; j < n; j++) {
-            const int32_t r = value(&gate, a[j] + b[j]), u = value(&gate, a[n + j] + b[n + j]);
-            // r y / 2^8 in two halves, of which neither leaves 32 bits
-            const int32_t y = b[2 * n + j], reset = r * (y >> 8) + ((r * (y & 255) + 128) >> 8);
-            const int32_t g = value(&candidate, a[2 * n + j] + reset);
-            const int32_t next = (u * c[row * n + j] + (256 - u) * g + 128) >> 8;
-            keep[j] = (int16_t)r;
-            keep[n + j] = (int16_t)u;
-            keep[2 * n + j] = (int16_t)g;
-            c_next[row * n + j] = (int16_t)next;
-            h_next[row * n + j] = (int16_t)value(&output, next);
-        }
+        const int64_t at = row * n;
+        gru_forward_row(p, n, x + 3 * at, y + 3 * at, c + at, h_next + at, c_next + at, kept + 3 * at);
     }
+}
+
+static int64_t gru_backward_row(const GruBack *q, int32_t limit, int64_t n, const int16_t *dh, const int32_t *through,
+                                const int32_t *y, const int16_t *c, const int16_t *keep, int16_t *dc, int16_t *a,
+                                int16_t *b) {
+    const int32_t edge = (int32_t)q->candidate, square = limit * limit;
+    const Halves state = halves(q->state), share = halves(q->share), squares = halves(q->square), cells = halves(q->cell);
+    // a share of pre-activations from here on is clamped anyway
+    const int64_t reach = share.factor > 0 ? (32768LL << share.shift) / share.factor + 1 : INT32_MAX;
+    const int32_t far = reach < INT32_MAX ? (int32_t)reach : INT32_MAX;
+    int32_t count = 0;
+#pragma GCC ivdep
+    for (int64_t j = 0; j < n; j++) {
+        const int32_t r = keep[j], u = keep[n + j], g = keep[2 * n + j];
+        const int32_t inner = g > edge ? edge : g < -edge ? -edge : g;
+        const int32_t slope = scaled_halves(square - inner * inner, squares.factor, squares.shift);
+        const int32_t d = short_of(dc[j] + dh[j] + returned(through[j], state), &count);
+        const int32_t dn = rounded(rounded(d * (256 - u), 8) * slope, 12);
+        const int32_t theirs = y[2 * n + j], near = theirs > far ? far : theirs < -far ? -far : theirs;
+        const int32_t part = scaled_halves(near, share.factor, share.shift);
+        const int32_t held = part > 32767 ? 32767 : part < -32767 ? -32767 : part;
+        const int32_t dr = rounded(rounded(dn * held, 12) * ((r * (256 - r)) >> 6), 10);
+        const int32_t between = scaled_halves(c[j] - g, cells.factor, cells.shift);
+        const int32_t du = rounded(rounded(d * between, 12) * ((u * (256 - u)) >> 6), 10);
+        a[j] = b[j] = (int16_t)short_of(dr, &count);
+        a[n + j] = b[n + j] = (int16_t)short_of(du, &count);
+        a[2 * n + j] = (int16_t)dn;
+        b[2 * n + j] = (int16_t)rounded(dn * r, 8);
+        dc[j] = (int16_t)rounded(d * u, 8);
+    }
+    return count;
 }
 
 static int64_t gru_backward(const GruBack *q, int64_t limit, int64_t rows, int64_t n, const int16_t *dh,
                             const int32_t *through, const int32_t *y, const int16_t *c, const int16_t *kept, int16_t *dc,
                             int16_t *dx, int16_t *dy) {
-    const int32_t edge = (int32_t)q->candidate, square = (int32_t)(limit * limit);
-    const Scale state = q->state, share = q->share, squares = q->square, cells = q->cell;
     int64_t clamps = 0;
 #pragma omp parallel for schedule(static) reduction(+ : clamps) if (rows * n >= CHUNK)
     for (int64_t row = 0; row < rows; row++) {
-        const int16_t *keep = kept + 3 * n * row;
-        int16_t *a = dx + 3 * n * row, *b = dy + 3 * n * row;
-        int32_t count = 0;
-        for (int64_t j = 0; j < n; j++) {
-            const int64_t at = row * n + j;
-            const int32_t r = keep[j], u = keep[n + j], g = keep[2 * n + j];
-            const int32_t inner = g > edge ? edge : g < -edge ? -edge : g;
-            const int32_t slope = (int32_t)scaled(square - inner * inner, squares);
-            const int32_t d = short_of(dc[at] + dh[at] + returned(through[at], state), &count);
-            const int32_t dn = rounded(rounded(d * (256 - u), 8) * slope, 12);
-            const int64_t part = scaled(y[3 * n * row + 2 * n + j], share);
-            const int32_t near = part > 32767 ? 32767 : part < -32767 ? -32767 : (int32_t)part;
-            const int32_t dr = rounded(rounded(dn * near, 12) * ((r * (256 - r)) >> 6), 10);
-            const int32_t between = (int32_t)scaled(c[at] - g, cells);
-            const int32_t du = rounded(rounded(d * between, 12) * ((u * (256 - u)) >> 6), 10);
-            a[j] = b[j] = (int16_t)short_of(dr, &count);
-            a[n + j] = b[n + j] = (int16_t)short_of(du, &count);
-            a[2 * n + j] = (int16_t)dn;
-            b[2 * n + j] = (int16_t)rounded(dn * r, 8);
-            dc[at] = (int16_t)rounded(d * u, 8);
-        }
-        clamps += count;
+        const int64_t at = row * n;
+        clamps += gru_backward_row(q, (int32_t)limit, n, dh + at, through + at, y + 3 * at, c + at, kept + 3 * at, dc + at,
+                                   dx + 3 * at, dy + 3 * at);
     }
     return clamps;
 }
@@ -721,13 +830,17 @@ static int64_t gru_backward(const GruBack *q, int64_t limit, int64_t rows, int64
 static int64_t rnn_backward(const RnnBack *q, int64_t count, const int16_t *dh, const int32_t *through,
                             const int16_t *h_next, int16_t *dz) {
     const int32_t edge = (int32_t)q->edge, square = (int32_t)(q->limit * q->limit);
-    const Scale state = q->state, squares = q->square;
+    const Halves state = halves(q->state), squares = halves(q->square);
     int64_t clamps = 0;
-    for (int64_t j = 0; j < count; j++) {
+    for (int64_t first = 0; first < count; first += CHUNK) {
+        const int64_t last = count - first < CHUNK ? count : first + CHUNK;
         int32_t beyond = 0;
-        const int32_t t = h_next[j] > edge ? edge : h_next[j] < -edge ? -edge : h_next[j];
-        const int32_t d = short_of(dh[j] + returned(through[j], state), &beyond);
-        dz[j] = (int16_t)rounded(d * (int32_t)scaled(square - t * t, squares), 12);
+#pragma GCC ivdep
+        for (int64_t j = first; j < last; j++) {
+            const int32_t t = h_next[j] > edge ? edge : h_next[j] < -edge ? -edge : h_next[j];
+            const int32_t d = short_of(dh[j] + returned(through[j], state), &beyond);
+            dz[j] = (int16_t)rounded(d * scaled_halves(square - t * t, squares.factor, squares.shift), 12);
+        }
         clamps += beyond;
     }
     return clamps;
@@ -759,8 +872,8 @@ const Train JOIN(train, VARIANT) = {
     .softmax = softmax,
     .update = update,
     .column_sums = column_sums,
-    .lstm_forward = lstm_forward,
-    .lstm_backward = lstm_backward,
+    .lstm_forward_steps = lstm_forward_steps,
+    .lstm_backward_steps = lstm_backward_steps,
     .gru_forward = gru_forward,
     .gru_backward = gru_backward,
     .rnn_backward = rnn_backward,

@@ -69,6 +69,17 @@ typedef struct {
     int64_t random, seed;  // whether steps are rounded by chance
 } Update;
 
+// Steps of a recurrent layer; time comes first. `places` of its functions has room for rows + 2 units + 1.
+typedef struct {
+    int64_t time, rows, units;
+    int32_t *share;          // what the input adds: (time, rows, gates units), written to; or a row for each symbol
+    const int32_t *symbols;  // (time, rows), or none
+    int32_t *z;              // room for one step
+    int32_t *across;         // recurrent weights, packed; on the way back their transpose
+    int16_t *h, *c;          // (time + 1, rows, units), the state before the first step in front
+    int16_t *kept;
+} Unroll;
+
 typedef struct {
     int64_t candidate, squash; // a tanh's slope falls no more beyond these
     int64_t fraction;          // bits of the cell's fraction
@@ -105,10 +116,9 @@ typedef struct {
     int64_t (*update)(const Update *u, int64_t count, void *gradient, int wide, int32_t *momentum,
                       int32_t *latent, void *weights, int long_weights);
     void (*column_sums)(const int16_t *d, int64_t rows, int64_t columns, int64_t *sums);
-    void (*lstm_forward)(const Lstm *p, int64_t rows, int64_t n, const int32_t *z, const int16_t *c, int16_t *h_next,
-                         int16_t *c_next, int16_t *kept);
-    int64_t (*lstm_backward)(const Lstm *p, const LstmBack *q, int64_t rows, int64_t n, const int16_t *dh,
-                             const int32_t *through, const int16_t *c, const int16_t *kept, int16_t *dc, int16_t *dz);
+    void (*lstm_forward_steps)(const Lstm *p, const Unroll *u, int32_t *places);
+    int64_t (*lstm_backward_steps)(const Lstm *p, const LstmBack *q, const Unroll *u, const int16_t *dh, int16_t *dc,
+                                   int16_t *dz, int32_t *places);
     void (*gru_forward)(const Gru *p, int64_t rows, int64_t n, const int32_t *x, const int32_t *y, const int16_t *c,
                         int16_t *h_next, int16_t *c_next, int16_t *kept);
     int64_t (*gru_backward)(const GruBack *q, int64_t limit, int64_t rows, int64_t n, const int16_t *dh,

@@ -2,6 +2,7 @@
 
 #include "binding.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "dispatch.h"
@@ -95,6 +96,9 @@ static int64_t most_of(const int32_t *places, int64_t count) {
 }
 
 static int is_scale(Scale s) { return s.factor >= 0 && s.factor <= 1LL << 31 && s.shift >= 0 && s.shift <= 62; }
+
+// What a scale makes of 32 bits fits in 32 bits.
+static int is_part(Scale s) { return is_scale(s) && s.shift <= 32 && s.factor <= 1LL << s.shift; }
 
 #define RUN(...)                                                                                                       \
     Py_BEGIN_ALLOW_THREADS __VA_ARGS__;                                                                                \
@@ -401,36 +405,61 @@ static int cell_fits(const Call *call, int64_t rows, int64_t n, const char *widt
     return fits;
 }
 
-static PyObject *lstm_forward(PyObject *self, PyObject *args) {
+// (plan, share, symbols, z, across, h, c, kept, time, rows, units)
+static PyObject *lstm_forward_steps(PyObject *self, PyObject *args) {
     (void)self;
     Call call;
-    const Plan *p = begin_cell(&call, args, LSTM, "ihHHH", 2);
+    const Plan *p = begin_cell(&call, args, LSTM, "IiIiHHH", 3);
     if (p == NULL) {
         return NULL;
     }
-    const int64_t rows = call.number[0], n = call.number[1];
-    if (!cell_fits(&call, rows, n, "41115")) {
-        return unfit(&call, "lstm_forward: arrays of other lengths");
+    const int64_t time = call.number[0], rows = call.number[1], n = call.number[2];
+    const int few = time >= 1 && rows >= 1 && n >= 1 && time <= 1 << 24 && rows <= 1 << 20 && n <= 1 << 16;
+    const int64_t state = few ? rows * n : 0, symbols = COUNT(1), table = few ? COUNT(0) / (4 * n) : 0;
+    int fits = few && rows * 4 * n <= INT32_MAX && COUNT(3) >= train->packed_size((n + 1) / 2, 4 * n) &&
+               COUNT(4) == (time + 1) * state && COUNT(5) == COUNT(4) && COUNT(6) == 5 * time * state &&
+               (symbols == 0 ? COUNT(0) == 4 * time * state : symbols == time * rows && COUNT(2) == 4 * state);
+    for (int64_t k = 0; fits && k < symbols; k++) {
+        fits = ((const int32_t *)AT(1))[k] >= 0 && ((const int32_t *)AT(1))[k] < table;
     }
-    RUN(train->lstm_forward(&p->lstm, rows, n, AT(0), AT(1), AT(2), AT(3), AT(4)));
+    int32_t *places = fits ? malloc(4 * (size_t)(rows + 2 * n + 1)) : NULL;
+    if (places == NULL) {
+        return unfit(&call, "lstm_forward_steps: arrays of other lengths");
+    }
+    const Unroll u = {time, rows, n, AT(0), symbols > 0 ? AT(1) : NULL, AT(2), AT(3), AT(4), AT(5), AT(6)};
+    Py_BEGIN_ALLOW_THREADS train->lstm_forward_steps(&p->lstm, &u, places);
+    free(places);
+    Py_END_ALLOW_THREADS done(&call);
     Py_RETURN_NONE;
 }
 
-static PyObject *lstm_backward(PyObject *self, PyObject *args) {
+// (plan, dh, z, across, c, kept, dc, dz, time, rows, units, candidate, squash, fraction, factor, shift); dz has the step
+// behind at its end.
+static PyObject *lstm_backward_steps(PyObject *self, PyObject *args) {
     (void)self;
     Call call;
-    const Plan *p = begin_cell(&call, args, LSTM, "hihhHH", 7);
+    const Plan *p = begin_cell(&call, args, LSTM, "hIihhHH", 8);
     if (p == NULL) {
         return NULL;
     }
-    const int64_t *m = call.number, rows = m[0], n = m[1];
-    const LstmBack q = {m[2], m[3], m[4], {m[5], m[6]}};
-    if (!cell_fits(&call, rows, n, "111514") || q.candidate < 0 || q.candidate > 128 || q.squash < 0 ||
-        q.squash > 128 || q.fraction < 0 || q.fraction > 15 || !is_scale(q.state)) {
-        return unfit(&call, "lstm_backward: not a rule, or arrays of other lengths");
+    const int64_t *m = call.number, time = m[0], rows = m[1], n = m[2];
+    const LstmBack q = {m[3], m[4], m[5], {m[6], m[7]}};
+    const int few = time >= 1 && rows >= 1 && n >= 1 && time <= 1 << 24 && rows <= 1 << 20 && n <= 1 << 16;
+    const int64_t state = few ? rows * n : 0;
+    const int fits = few && rows * 4 * n <= INT32_MAX && COUNT(0) == time * state && COUNT(1) == state &&
+                     COUNT(2) >= train->packed_size(2 * n, n) && COUNT(3) >= time * state &&
+                     COUNT(4) == 5 * time * state && COUNT(5) == state && COUNT(6) == 4 * (time + 1) * state &&
+                     q.candidate >= 0 && q.candidate <= 128 && q.squash >= 0 && q.squash <= 128 && q.fraction >= 0 &&
+                     q.fraction <= 15 && is_part(q.state);
+    int32_t *places = fits ? malloc(4 * (size_t)(rows + 2 * n + 1)) : NULL;
+    if (places == NULL) {
+        return unfit(&call, "lstm_backward_steps: not a rule, or arrays of other lengths");
     }
+    const Unroll u = {time, rows, n, NULL, NULL, AT(1), AT(2), NULL, AT(3), AT(4)};
     int64_t clamps;
-    RUN(clamps = train->lstm_backward(&p->lstm, &q, rows, n, AT(0), AT(1), AT(2), AT(3), AT(4), AT(5)));
+    Py_BEGIN_ALLOW_THREADS clamps = train->lstm_backward_steps(&p->lstm, &q, &u, AT(0), AT(5), AT(6), places);
+    free(places);
+    Py_END_ALLOW_THREADS done(&call);
     return PyLong_FromLongLong(clamps);
 }
 
@@ -458,7 +487,9 @@ static PyObject *gru_backward(PyObject *self, PyObject *args) {
     const int64_t *m = call.number, rows = m[0], n = m[1], limit = m[2];
     const GruBack q = {m[3], {m[4], m[5]}, {m[6], m[7]}, {m[8], m[9]}, {m[10], m[11]}};
     if (!cell_fits(&call, rows, n, "11313133") || limit < 1 || limit > 32767 || q.candidate < 0 || q.candidate > limit ||
-        !is_scale(q.state) || !is_scale(q.share) || !is_scale(q.square) || !is_scale(q.cell)) {
+        !is_part(q.state) || !is_scale(q.share) || q.share.shift > 32 || q.share.factor >= 1 << 30 ||
+        !is_scale(q.square) || q.square.shift > 32 || q.square.factor * limit * limit > 8192LL << q.square.shift ||
+        !is_scale(q.cell) || q.cell.shift > 32 || q.cell.factor * limit > 8192LL << q.cell.shift) {
         return unfit(&call, "gru_backward: not a rule, or arrays of other lengths");
     }
     int64_t clamps;
@@ -475,7 +506,8 @@ static PyObject *rnn_backward(PyObject *self, PyObject *args) {
     const int64_t *m = call.number, count = COUNT(0);
     const RnnBack q = {m[0], m[1], {m[2], m[3]}, {m[4], m[5]}};
     if (COUNT(1) != count || COUNT(2) != count || COUNT(3) != count || q.limit < 1 || q.limit > 32767 || q.edge < 0 ||
-        q.edge > q.limit || !is_scale(q.state) || !is_scale(q.square)) {
+        q.edge > q.limit || !is_part(q.state) || !is_scale(q.square) || q.square.shift > 32 ||
+        q.square.factor * q.limit * q.limit > 8192LL << q.square.shift) {
         return unfit(&call, "rnn_backward: not a rule, or arrays of other lengths");
     }
     int64_t clamps;
@@ -519,8 +551,8 @@ static PyMethodDef methods[] = {
     {"update32_long", update32_long, METH_VARARGS, "update32_long(..as update32, with weights of 32 bits)"},
     {"update64_long", update64_long, METH_VARARGS, "update64_long(..as update64, with weights of 32 bits)"},
     {"column_sums", column_sums, METH_VARARGS, "column_sums(d, sums)"},
-    {"lstm_forward", lstm_forward, METH_VARARGS, "lstm_forward(plan, z, c, h_next, c_next, kept, rows, units)"},
-    {"lstm_backward", lstm_backward, METH_VARARGS, "lstm_backward(plan, dh, through, c, kept, dc, dz, ..)"},
+    {"lstm_forward_steps", lstm_forward_steps, METH_VARARGS, "lstm_forward_steps(plan, share, symbols, z, across, ..)"},
+    {"lstm_backward_steps", lstm_backward_steps, METH_VARARGS, "lstm_backward_steps(plan, dh, z, across, c, ..)"},
     {"gru_forward", gru_forward, METH_VARARGS, "gru_forward(plan, x, y, c, h_next, c_next, kept, rows, units)"},
     {"gru_backward", gru_backward, METH_VARARGS, "gru_backward(dh, through, y, c, kept, dc, dx, dy, ..)"},
     {"rnn_backward", rnn_backward, METH_VARARGS, "rnn_backward(dh, through, h_next, dz, ..)"},
