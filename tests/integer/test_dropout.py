@@ -12,7 +12,7 @@ X = np.random.default_rng(0).integers(1, 16, (200, 50))
 
 
 def network(p="0.5"):
-    return integer.Sequential(integer.Input((50,), Levels(0, 15)), integer.Dropout(p), integer.Dropout(p))
+    return integer.Sequential(integer.Input((50,), Levels(1, 15)), integer.Dropout(p), integer.Dropout(p))
 
 
 def test_the_machine_has_none_of_it():
@@ -34,6 +34,7 @@ def test_what_is_left_grows_and_gradients_go_the_same_way(p):
     kept = out != 0
     large = [int(Fraction(int(v)) / (1 - Fraction(p)) + Fraction(1, 2)) for v in X[kept]]
     assert out[kept].tolist() == large
+    assert layer.bind(integer.Spec((50,), Levels(1, 15), Fraction(1))).alphabet.contains_all(out)
     # 10,000 elements: five standard deviations of the binomial distribution are less than 250
     assert abs(int(kept.sum()) - 10_000 * (1 - Fraction(p))) < 250
     d = np.full(X.shape, 100, np.int16)

@@ -72,14 +72,27 @@ def test_samples_and_labels_of_any_integer_type(labels):
     assert model.machine().hash == trained()[0].machine().hash
 
 
-def test_the_best_epoch_is_kept():
-    model, history = trained(epochs=12, optimiser=integer.Momentum("0.4"))
+@pytest.mark.parametrize("dropout", [False, True])
+def test_the_best_epoch_is_kept(dropout):
+    model = network(dropout=dropout)
+    history = fit(model, epochs=12, optimiser=integer.Momentum("0.4"))
     ranks = [(e.validation_accuracy, -e.validation_loss) for e in history.epochs]
     assert history.best == max(range(12), key=lambda k: (ranks[k], k))
     x, y = data()
     held = Chance(0).permutation(90)[:9]
     best = history.epochs[history.best]
     assert integer.evaluate(model, x[held], y[held]) == (best.validation_loss, best.validation_accuracy)
+
+
+def test_of_equal_epochs_the_last_is_kept():
+    assert trained(optimiser=integer.Momentum("0.000000001"))[1].best == 2
+
+
+def test_a_batch_is_no_larger_than_the_data():
+    models = [network(), network()]
+    for model, size in zip(models, (81, 1000)):
+        fit(model, batch_size=size)
+    assert state(models[0]) == state(models[1])
 
 
 def test_the_loop_is_the_optimiser_on_the_gradients():

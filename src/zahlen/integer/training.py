@@ -193,9 +193,8 @@ def _split(
             raise InputError("validation is a share, or a tuple of samples, targets and, of sequences, lengths")
         x, y, *lengths = validation
         return samples, checked_samples(model, x, y, lengths[0] if lengths else None, loss, "validation")
-    share = fraction(validation, "validation", 0)
-    held = round(len(samples) * share)
-    if share >= 1 or held >= len(samples):
+    held = round(len(samples) * fraction(validation, "validation", 0))
+    if held >= len(samples):
         raise InputError(f"validation is a share below 1 that leaves samples to train on, got {validation}")
     if held == 0:
         return samples, None
