@@ -7,13 +7,13 @@ import pytest
 
 from zahlen import Levels, integer, nn
 from zahlen.machine import LayerError
-from zahlen.recipes import ACTIVATIONS, Kinds, Recipe, restored
+from zahlen.recipes import ACTIVATIONS, Kinds, Recipe, RecurrentRecipe, restored
 
 X = np.random.default_rng(0).integers(0, 17, (20, 8, 8))
 
 
-def recipe(x=X, **options):
-    return Recipe.fitting("mlp", x, Levels(int(x.min()), int(x.max())), 3, **{"hidden": (7,), **options})
+def recipe(x=X, model="mlp", **options):
+    return Recipe.fitting(model, x, Levels(int(x.min()), int(x.max())), 3, **{"hidden": (7,), **options})
 
 
 def listing(machine):
@@ -23,8 +23,10 @@ def listing(machine):
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("weights", [255, 3, 2])
-def test_networks_compute_as_their_machines_and_as_pytorchs_do(activation, weights):
-    made = recipe(activation=activation, weights=weights, levels=2 if activation == "heaviside" else 5)
+@pytest.mark.parametrize("model", ["mlp", "cnn"])
+def test_networks_compute_as_their_machines_and_as_pytorchs_do(model, activation, weights):
+    levels = 2 if activation == "heaviside" else 5
+    made = recipe(model=model, channels=(2, 3), activation=activation, weights=weights, levels=levels)
     network = integer.network(made)
     machine, other = network.machine(), nn.network(made)
     assert np.array_equal(network(X), machine.run(X))
@@ -51,3 +53,36 @@ def test_what_cannot_be_built_is_refused():
         integer.network(restored({**asdict(recipe()), "model": "svm"}))
     with pytest.raises(LayerError, match=r"zahlen\.integer has no Convolution; build this network with zahlen\.nn"):
         Kinds(integer).Convolution(1, 2)
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn"])
+def test_a_trace_is_the_machines(model):
+    network = integer.network(recipe(model=model, channels=(2, 3)))
+    network.train(1)
+    seen, due = network.trace(X), network.machine().trace({"x": X})
+    assert all(np.array_equal(values, due[name]) for name, values in seen.items())
+    assert len(seen) == len(network.children)
+    assert np.array_equal(network(X), list(seen.values())[-1])
+
+
+def test_a_trace_looks_into_parts_and_over_time():
+    parts = integer.Sequential(
+        integer.Input((6,), Levels(-9, 9), unit=4),
+        integer.Add(integer.Sequential(integer.Linear(6, 6, scale=1), integer.Linear(6, 6, scale=1))),
+    )
+    symbols = integer.network(RecurrentRecipe.of_text("lstm", 5, hidden=6))
+    for network, x in (
+        (parts, np.random.default_rng(1).integers(-9, 10, (20, 6))),
+        (symbols, np.random.default_rng(1).integers(0, 5, (4, 7))),
+    ):
+        machine = network.machine()
+        seen = network.trace(x)
+        state, steps = machine.initial_state(len(x)), []
+        for t in range(x.shape[1] if network.recurrent else 1):
+            wires = machine.trace({"x": x[:, t] if network.recurrent else x}, state)
+            state = {name: wires[after] for name, after in machine.successors.items()}
+            steps.append(wires)
+        for name, values in seen.items():
+            due = np.stack([wires[name] for wires in steps], axis=1) if network.recurrent else steps[0][name]
+            assert np.array_equal(values, due), name
+        assert len(seen) >= 2

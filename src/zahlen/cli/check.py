@@ -1,4 +1,4 @@
-"""``zahlen check``: the reference, PyTorch and the compiled C program agree on every wire, or it says where not."""
+"""``zahlen check``: the reference, the trained network and the compiled C program agree on every wire, or not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ..machine import IntArray, Machine, ToolError, Wire, executors, load
 from .app import app, console, error_console
-from .files import expected_samples, recorded_samples, samples, trained_network
+from .files import expected_samples, recorded_samples, samples, trained_integers, trained_network
 
 Batch = dict[str, IntArray]
 Tracer = Callable[[Batch], Mapping[str, IntArray]]
@@ -28,7 +28,7 @@ MOST_STEPS = 100
 
 @app.command()
 def check(
-    model: Annotated[Path, typer.Argument(help="A machine; the checkpoint beside it brings PyTorch in.")],
+    model: Annotated[Path, typer.Argument(help="A machine; the checkpoint beside it brings in what was trained.")],
     count: Annotated[
         int, typer.Option("--samples", min=1, help="Random inputs, and at most as many real ones.")
     ] = 1000,
@@ -40,8 +40,8 @@ def check(
 ) -> None:
     """Compare every wire, with ==, over random, boundary and real inputs; exit code 1 if any value differs.
 
-    The reference is compared with every executor, with the PyTorch network whose checkpoint lies beside the machine,
-    with the simplified machine, and with the compiled C program in both of its forms.
+    The reference is compared with every executor, with the network whose checkpoint lies beside the machine (of
+    PyTorch, or of integers), with the simplified machine, and with the compiled C program in both of its forms.
 
     zahlen check out/model.zn
     zahlen check out/model.zn --samples 10000 --data fashion-mnist
@@ -81,11 +81,13 @@ def _others(machine: Machine, path: Path, tools: list[str | None] | None) -> dic
     for name in executors.names():
         if name != "reference":
             others[name] = lambda x, name=name: _steps(machine, x, name)  # type: ignore[misc]
-    network = trained_network(path, machine)
-    if network is None:
+    network, integers = trained_network(path, machine), trained_integers(path, machine)
+    if network is None and integers is None:
         error_console.print("PyTorch left out: no checkpoint model.pt beside the machine", highlight=False)
-    else:
+    if network is not None:
         others["PyTorch"] = lambda x: _torch(network, x)
+    if integers is not None:
+        others["integers"] = lambda x: integers.trace(next(iter(x.values())))
     if tools is not None:
         from ..emit import harness
 

@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from .. import recipes
 from ..machine import DataError, FileError, IntArray, LayerError, Machine
 from ..textmodel import TextModel
 
@@ -108,7 +109,7 @@ def trained_network(path: Path, machine: Machine) -> Any | None:
     checkpoint = path.parent / "model.pt"
     if not checkpoint.is_file():
         return None
-    from .. import nn, recipes
+    from .. import nn
 
     content = nn.read_checkpoint(checkpoint)
     try:
@@ -117,6 +118,26 @@ def trained_network(path: Path, machine: Machine) -> Any | None:
     except (LayerError, RuntimeError, TypeError, ValueError) as error:
         raise FileError(f"{checkpoint}: not a checkpoint of this version: {error}") from None
     network.eval()
+    return _of(machine, network, checkpoint, path)
+
+
+def trained_integers(path: Path, machine: Machine) -> Any | None:
+    """The network of integers whose checkpoint ``model.npz`` lies beside a machine; see `trained_network`."""
+    checkpoint = path.parent / "model.npz"
+    if not checkpoint.is_file():
+        return None
+    from .. import integer
+
+    content = integer.read_checkpoint(checkpoint)
+    try:
+        network = integer.network(recipes.restored(content.remarks))
+    except LayerError as error:
+        raise FileError(f"{checkpoint}: not a checkpoint of this version: {error}") from None
+    content.restore(network.parameters(), checkpoint)
+    return _of(machine, network, checkpoint, path)
+
+
+def _of(machine: Machine, network: Any, checkpoint: Path, path: Path) -> Any:
     if network.machine().hash != machine.hash:
         raise FileError(f"{checkpoint}: a checkpoint of another machine than {path}; move it away to check without it")
     return network

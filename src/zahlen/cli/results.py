@@ -6,7 +6,7 @@ import json
 import math
 import platform
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +15,19 @@ from rich.table import Table
 
 from .. import __version__
 from ..machine import Machine, ToolError, replacing
+from ..recipes import RECURRENT, Recipe, RecurrentRecipe
 from .app import console, error_console
 from .files import directory
+from .trainers import TRAINERS, Trainer
 
 if TYPE_CHECKING:
     from ..data import Dataset, Text
     from ..history import Epoch, History
-    from ..recipes import Recipe, RecurrentRecipe
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """What both networks are trained with."""
+    """What a network is trained with."""
 
     epochs: int
     batch_size: int
@@ -38,7 +39,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class StreamSchedule:
-    """What both networks are trained with on a text."""
+    """What a network is trained with on a text."""
 
     steps: int
     batch_size: int
@@ -54,23 +55,26 @@ class Results(ABC):
 
     figure = "test accuracy"
 
-    def __init__(self, out: Path, recipe: Recipe | RecurrentRecipe, schedule: Any, source: dict[str, Any]) -> None:
-        self.out, self.recipe, self.schedule, self.source = out, recipe, schedule, source
+    def __init__(
+        self, out: Path, recipe: Recipe | RecurrentRecipe, trainer: Trainer, schedule: Any, source: dict[str, Any]
+    ) -> None:
+        self.out, self.recipe, self.source = out, recipe, source
+        self.trainer, self.schedule = trainer, schedule
         self.histories: dict[str, History] = {}
         self.scores: dict[str, float] = {}
         self.interrupted = False
 
     @abstractmethod
-    def fit(self, net: Any, **options: Any) -> History:
-        """Train one of the networks."""
+    def fit(self, package: Any, net: Any, **options: Any) -> History:
+        """Train one of the networks, with the package of its layers."""
 
     @abstractmethod
     def notes(self) -> dict[str, Any]:
         """What the machine's notes say of its data."""
 
     @abstractmethod
-    def score(self, net: Any) -> float:
-        """What a network reaches on the test part; `net` is a machine, or the float twin."""
+    def score(self, package: Any, net: Any) -> float:
+        """What a network reaches on the test part; `net` is a machine, or a network of the package."""
 
     @abstractmethod
     def metrics(self) -> dict[str, Any]:
@@ -85,29 +89,33 @@ class Results(ABC):
         """A score for people."""
 
     def train(self, twin: bool, resume: bool, progress: bool) -> None:
-        """Train the discrete network, then the twin from the same start."""
-        import torch
-
-        from .. import nn
-
-        torch.manual_seed(self.schedule.seed)
-        network = nn.network(self.recipe)
-        nets = {"discrete": network, "float twin": network.twin()} if twin else {"discrete": network}
-        for name, net in nets.items():
-            checkpoint = self.out / ("twin.pt" if name == "float twin" else "model.pt")
+        """Train the discrete network, then the twin."""
+        torch = TRAINERS["torch"]
+        trainers = {"discrete": (self.trainer, self.schedule)}
+        if twin:
+            # a rate of one rule is none of another's
+            rate = self.schedule.lr if self.trainer is torch else torch.rates[self.recipe.model in RECURRENT]
+            trainers["float twin"] = (torch, replace(self.schedule, lr=rate))
+        self.trainers = trainers
+        nets: dict[str, Any] = {}
+        for name, (trainer, schedule) in trainers.items():
+            net = trainer.network(self.recipe, schedule.seed)
+            nets[name] = net.twin() if name == "float twin" else net
+            checkpoint = self.out / (("twin" if name == "float twin" else "model") + trainer.suffix)
             self.histories[name] = history = self.fit(
-                net, checkpoint=checkpoint, resume=resume, progress=progress, name=name,
-                remarks=asdict(self.recipe), **asdict(self.schedule),
+                trainer.package, nets[name], checkpoint=checkpoint, resume=resume, progress=progress, name=name,
+                remarks=asdict(self.recipe), **trainer.options(schedule),
             )  # fmt: skip
             self.interrupted = history.interrupted
             if history.interrupted:
                 break
+        network = nets["discrete"]
         self.unit = network.unit
         notes = {**self.notes(), "seed": self.schedule.seed, "zahlen": __version__}
         self.machine: Machine = network.machine(notes=notes)
-        self.scores["discrete"] = self.score(network if self.machine.registers else self.machine)
-        if "float twin" in self.histories:
-            self.scores["float twin"] = self.score(nets["float twin"])
+        for name in self.histories:
+            net = self.machine if name == "discrete" and not self.machine.registers else nets[name]
+            self.scores[name] = self.score(trainers[name][0].package, net)
 
     def write(self) -> None:
         """Every file whole or not at all, the machine first."""
@@ -130,8 +138,6 @@ class Results(ABC):
         curves(self.histories, self.scores, self.out / "curves.png")
 
     def _metrics(self) -> dict[str, Any]:
-        import torch
-
         return {
             **self.metrics(),
             "hash": self.machine.hash,
@@ -143,13 +149,15 @@ class Results(ABC):
             "c_ram_bytes": self.footprint.ram,
             "data": self.source,
             "network": asdict(self.recipe),
+            "trainer": self.trainer.name,
             "training": asdict(self.schedule),
+            "twin_lr": self.trainers["float twin"][1].lr if "float twin" in self.trainers else None,
             "interrupted": self.interrupted,
             "seconds": {n: round(sum(e.seconds for e in h.epochs), 2) for n, h in self.histories.items()},
             "epochs": {n: [_plain(e) for e in h.epochs] for n, h in self.histories.items()},
             "versions": {
-                "zahlen": __version__, "torch": torch.__version__, "numpy": np.__version__,
-                "python": platform.python_version(), "threads": torch.get_num_threads(),
+                "zahlen": __version__, "numpy": np.__version__, "python": platform.python_version(),
+                **{name: value for trainer, _ in self.trainers.values() for name, value in trainer.versions().items()},
             },
         }  # fmt: skip
 
@@ -172,23 +180,20 @@ class Labelled(Results):
         super().__init__(*arguments)
         self.data = data
 
-    def fit(self, net: Any, **options: Any) -> History:
-        from .. import nn
-
+    def fit(self, package: Any, net: Any, **options: Any) -> History:
         train = self.data.train
-        return nn.fit(net, train.x, train.y, lengths=train.lengths, **options)
+        history: History = package.fit(net, train.x, train.y, **_lengths(train), **options)
+        return history
 
     def notes(self) -> dict[str, Any]:
         step = None if self.source["step"] is None else str(self.data.step)
         return {"classes": list(self.data.classes), "features": list(self.data.features), "step": step}
 
-    def score(self, net: Any) -> float:
+    def score(self, package: Any, net: Any) -> float:
         test = self.data.test
         if isinstance(net, Machine):
             return float((net.run(test.x).argmax(1) == test.y).mean())
-        from .. import nn
-
-        return nn.evaluate(net, test.x, test.y, lengths=test.lengths)[1]
+        return float(package.evaluate(net, test.x, test.y, **_lengths(test))[1])
 
     def metrics(self) -> dict[str, Any]:
         return {
@@ -214,18 +219,15 @@ class Written(Results):
         super().__init__(*arguments)
         self.text = text
 
-    def fit(self, net: Any, **options: Any) -> History:
-        from .. import nn
-
-        return nn.fit_stream(net, self.text.train, **options)
+    def fit(self, package: Any, net: Any, **options: Any) -> History:
+        history: History = package.fit_stream(net, self.text.train, **options)
+        return history
 
     def notes(self) -> dict[str, Any]:
         return {"symbols": list(self.text.symbols), "unit": str(self.unit), "text": self.text.checksum}
 
-    def score(self, net: Any) -> float:
-        from .. import nn
-
-        return nn.stream_loss(net, self.text.test) / math.log(2)
+    def score(self, package: Any, net: Any) -> float:
+        return float(package.stream_loss(net, self.text.test)) / math.log(2)
 
     def write(self) -> None:
         super().write()
@@ -252,6 +254,11 @@ class Written(Results):
 
     def written(self, score: float) -> str:
         return f"{score:.4f}"
+
+
+def _lengths(samples: Any) -> dict[str, Any]:
+    """Sequences' lengths, where there are some."""
+    return {} if samples.lengths is None else {"lengths": samples.lengths}
 
 
 def _plain(epoch: Epoch) -> dict[str, float | None]:

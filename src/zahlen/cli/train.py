@@ -7,12 +7,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from .. import recipes
 from .app import app, error_console, numbers
 from .files import directory
 from .results import Labelled, Results, Schedule, StreamSchedule, Written
+from .trainers import TRAINERS, Name
 
 Activation = Literal["tanh", "relu", "sigmoid", "hardtanh", "heaviside"]
-RECURRENT = ("lstm", "gru", "rnn")
 TABLES = (".npz", ".csv", ".ts")
 """Files that hold labelled samples or sequences; all others are texts."""
 
@@ -60,7 +61,11 @@ def train(
     batch_size: Annotated[int | None, typer.Option(min=1, show_default="128; sequences: 32; text: 64")] = None,
     lr: Annotated[
         float | None,
-        typer.Option(min=0, help="Adam's first rate; it falls to zero.", show_default="0.001; recurrent: 0.01"),
+        typer.Option(
+            min=0,
+            help="First rate of Adam, or of integers' momentum; it falls to zero.",
+            show_default="0.001; recurrent: 0.01; integer: 0.05",
+        ),
     ] = None,
     clip: Annotated[
         float | None, typer.Option(help="Largest norm of a gradient.", show_default="none; recurrent: 0.25")
@@ -70,7 +75,11 @@ def train(
         float | None,
         typer.Option(min=0, max=0.9, help="Share held back to choose the epoch.", show_default="0.1; text: 0.05"),
     ] = None,
-    twin: Annotated[bool, typer.Option("--twin", help="Train the float twin beside it.")] = False,
+    trainer: Annotated[
+        Name,
+        typer.Option(help="integer: without any float, the same to the bit on every computer, and without PyTorch."),
+    ] = "torch",
+    twin: Annotated[bool, typer.Option("--twin", help="Train the float twin beside it, with PyTorch.")] = False,
     label: Annotated[str | None, typer.Option(help="A table's column of class labels.")] = None,
     sequence: Annotated[str | None, typer.Option(help="A table's column that names the sequence of a row.")] = None,
     step: Annotated[str | None, typer.Option(help="Grid for decimals, such as 0.01.")] = None,
@@ -89,12 +98,14 @@ def train(
 
     zahlen train digits -o out
     zahlen train fashion-mnist --levels 16 --epochs 10 --seed 0 --twin -o out
+    zahlen train fashion-mnist --trainer integer --epochs 20 --seed 0 -o out
     zahlen train ~/mnist --model cnn --channels 16,32 -o out
     zahlen train wine.csv --label class --step 0.01 --hidden 32 -o out
     zahlen train book.txt --model lstm --levels 16 --cell-bits 16 --hidden 128 -o out
     zahlen train JapaneseVowels_TRAIN.ts --step 0.001 --model gru --hidden 32 -o out
     """
-    recurrent = model in RECURRENT
+    recurrent = model in recipes.RECURRENT
+    _belongs(trainer == "integer", not recurrent, "--trainer", "recurrent models are trained with torch")
     if data is None:
         if not recurrent:
             raise typer.BadParameter("data are due; only recurrent models have a text of their own", param_hint="DATA")
@@ -122,10 +133,10 @@ def train(
         cells: dict[str, Any] = {"hidden": widths[0], "layers": layers or 1, **grid}
         cells |= {"cell_bits": 8 if cell_bits is None else cell_bits, "products": products or "native"}
         cells |= {"gate_levels": gate_levels}
-    rate = (0.01 if recurrent else 1e-3) if lr is None else lr
+    chosen = TRAINERS[trainer]
+    rate = chosen.rates[recurrent] if lr is None else lr
     norm = 0.25 if clip is None and recurrent else clip
     from .. import data as sources
-    from .. import recipes
 
     # an absolute path, so that check finds the data from anywhere
     spec = str(path.resolve()) if path.exists() else data
@@ -137,7 +148,7 @@ def train(
         stream = StreamSchedule(steps or 1500, batch_size or 64, length or 64, rate, seed, held, norm)
         recipe = recipes.RecurrentRecipe.of_text(model, len(book.symbols), **cells)
         where: dict[str, Any] = {"spec": spec, "test": share}
-        _go(Written(book, directory(out), recipe, stream, where), twin, resume, not quiet)
+        _go(Written(book, directory(out), recipe, chosen, stream, where), twin, resume, not quiet)
         return
     share = 0.2 if test is None else test
     dataset = sources.load(data, label=label, sequence=sequence, step=step, test=share, seed=seed)
@@ -157,7 +168,7 @@ def train(
         epochs or (60 if recurrent else 10), batch_size or (32 if recurrent else 128), rate, seed,
         0.1 if validation is None else validation, norm,
     )  # fmt: skip
-    _go(Labelled(dataset, directory(out), made, schedule, where), twin, resume, not quiet)
+    _go(Labelled(dataset, directory(out), made, chosen, schedule, where), twin, resume, not quiet)
 
 
 def _belongs(given: bool, fits: bool, name: str, reason: str) -> None:

@@ -34,6 +34,21 @@ class Checkpoint:
     momentum: list[IntArray]
     best: list[IntArray]
 
+    def restore(self, parameters: Iterable[Parameter], path: Path) -> None:
+        """Give parameters the best weights; `path` is what a `FileError` names if they are of another network."""
+        parameters = list(parameters)
+        self.fitting(parameters, path)
+        for p, best in zip(parameters, self.best):
+            p.latent[...] = best
+            p.refresh()
+
+    def fitting(self, parameters: Iterable[Parameter], path: Path) -> None:
+        """A `FileError` if latent weights or momenta are not as the parameters'."""
+        due = [p.latent.shape for p in parameters]
+        for arrays in (self.latent, self.momentum, self.best):
+            if [a.shape for a in arrays] != due or any(a.dtype.kind != "i" or a.dtype.itemsize != 4 for a in arrays):
+                raise FileError(f"{path}: not a checkpoint of this network")
+
     def write(self, path: Path) -> None:
         """To a file, whole or not at all."""
         header = {
@@ -78,13 +93,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(records=records, best_epoch=best, state=state, **header, **rows)
     except Exception as error:  # whatever a damaged content makes of it
         raise FileError(f"{path}: not a checkpoint: {error}") from None
-
-
-def matching(path: Path, parameters: Iterable[Parameter], arrays: list[IntArray]) -> None:
-    """A `FileError` if the arrays of a checkpoint are not as the network's latent weights."""
-    due = [p.latent.shape for p in parameters]
-    if [a.shape for a in arrays] != due or any(a.dtype.kind != "i" or a.dtype.itemsize != 4 for a in arrays):
-        raise FileError(f"{path}: not a checkpoint of this network")
 
 
 def _record(values: dict[str, Any]) -> Record:

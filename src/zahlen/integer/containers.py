@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from typing import Any
 
@@ -50,6 +51,8 @@ class Sequential(Layer):
         if not layers:
             raise LayerError("Sequential: at least one layer is due")
         self.children, self.seed = layers, seed
+        self._names: list[str] = []  # of the wires that hold the layers' outputs, once a machine was made
+        self._seen: dict[str, IntArray] | None = None  # where outputs are put while they are traced
         self.stateful = [layer for layer in self.layers() if isinstance(layer, Recurrent)]
         self.bits = (10 if self.stateful else 14) if bits is None else bits
         if not 1 <= self.bits <= 14:
@@ -197,7 +200,11 @@ class Sequential(Layer):
         return result
 
     def forward(self, x: IntArray) -> IntArray:
-        return run_forward(self._steps, x)
+        if self._seen is None:
+            return run_forward(self._steps, x)
+        for name, layer in zip(self._names, self.children):
+            x = self._seen[name] = layer.forward(x)
+        return x
 
     def backward(self, d: IntArray) -> IntArray:
         return run_backward(self._steps, d)
@@ -211,9 +218,32 @@ class Sequential(Layer):
                 yield layer
 
     def emit(self, builder: Builder, x: Wire) -> Wire:
+        self._names = []
         for layer in self.children:
             x = layer.emit(builder, x)
+            self._names.append(x.name)
         return x
+
+    def trace(self, x: Any) -> dict[str, IntArray]:
+        """Each layer's output in eval mode by the name of its wire in `machine()`, as `zahlen.nn.Sequential.trace`."""
+        if not self._names:
+            self.machine()
+        self.eval()
+        seen: dict[str, IntArray] = {}
+        with ExitStack() as stack:
+            for layer in self.layers():
+                if isinstance(layer, Sequential):
+                    layer._seen = seen
+                    stack.callback(setattr, layer, "_seen", None)
+                if isinstance(layer, Conv2d):
+                    stack.callback(setattr, layer, "tail", layer.tail)
+                    layer.tail = []  # each layer for itself
+            self(x)
+        seen = {name: channels_first(y) for name, y in seen.items()}
+        if not self.recurrent:
+            return seen
+        batch, time = np.shape(x)[:2]
+        return {name: y.reshape(time, batch, *y.shape[1:]).swapaxes(0, 1) for name, y in seen.items()}
 
     def machine(self, *, classify: bool = False, notes: Mapping[str, Any] | None = None) -> Machine:
         """The network as a `Machine`; with `classify` its output is the class, the lowest among equals."""

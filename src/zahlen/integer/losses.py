@@ -12,6 +12,7 @@ import numpy as np
 from ..machine import InputError, IntArray
 from . import arithmetic as do
 from .layer import Spec
+from .shape import channels_last
 
 NONE = -100
 """A class that stands for no target; PyTorch's cross-entropy leaves it out, too."""
@@ -87,8 +88,7 @@ class Squared(Loss):
             )
         if array.size and max(int(array.max()), -int(array.min())) > do.INT32:
             raise InputError("targets of the squared loss are integers of 32 bits")
-        # outputs hold the channels of images last
-        return (array.transpose(0, 2, 3, 1) if array.ndim == 4 else array).astype(np.int64)
+        return channels_last(array).astype(np.int64)
 
     def measure(self, z: IntArray, y: IntArray, unit: Fraction, bits: int) -> Measured:
         target, right = y, None

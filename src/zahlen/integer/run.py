@@ -14,7 +14,7 @@ import numpy as np
 from ..history import History, Report, bar
 from ..machine import FileError, InputError, IntArray, LayerError
 from .chance import Chance
-from .checkpoints import Checkpoint, checksum, matching, read_checkpoint
+from .checkpoints import Checkpoint, checksum, read_checkpoint
 from .containers import Sequential
 from .epochs import Record, means
 from .optimisers import Optimiser
@@ -173,8 +173,7 @@ class Run:
         if content.settings != ours:
             other = ", ".join(name for name in ours if content.settings.get(name) != ours[name])
             raise FileError(f"{path}: a checkpoint of another training ({other}); take another path, or do not resume")
-        for arrays in (content.latent, content.momentum, content.best):
-            matching(path, self.parameters, arrays)
+        content.fitting(self.parameters, path)
         self.records, self.best, self.chance.state = content.records, content.best, content.state
         self.history = History([record.epoch(self.source.worth) for record in self.records], content.best_epoch)
         for p, latent, momentum in zip(self.parameters, content.latent, content.momentum):

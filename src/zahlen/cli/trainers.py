@@ -1,0 +1,91 @@
+"""What ``--trainer`` names: the package of layers that networks are built of, and what it is told."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from ..recipes import Recipe, RecurrentRecipe
+
+Name = Literal["torch", "integer"]
+
+
+class Trainer(ABC):
+    """Imports what it needs only when it is used."""
+
+    name: Name
+    suffix: str
+    """Of the files of its checkpoints."""
+    rates: tuple[float, float]
+    """The usual first rates of feedforward and of recurrent networks."""
+
+    @property
+    @abstractmethod
+    def package(self) -> Any:
+        """What has `fit`, `evaluate`, and the like."""
+
+    @abstractmethod
+    def network(self, recipe: Recipe | RecurrentRecipe, seed: int) -> Any:
+        """An untrained network."""
+
+    @abstractmethod
+    def options(self, schedule: Any) -> dict[str, Any]:
+        """A schedule as its `fit` takes it."""
+
+    @abstractmethod
+    def versions(self) -> dict[str, Any]:
+        """What beside zahlen its results depend on."""
+
+
+class Torch(Trainer):
+    """PyTorch's gradients and Adam."""
+
+    name, suffix, rates = "torch", ".pt", (1e-3, 0.01)
+
+    @property
+    def package(self) -> Any:
+        from .. import nn
+
+        return nn
+
+    def network(self, recipe: Recipe | RecurrentRecipe, seed: int) -> Any:
+        import torch
+
+        torch.manual_seed(seed)
+        return self.package.network(recipe)
+
+    def options(self, schedule: Any) -> dict[str, Any]:
+        return asdict(schedule)
+
+    def versions(self) -> dict[str, Any]:
+        import torch
+
+        return {"torch": torch.__version__, "threads": torch.get_num_threads()}
+
+
+class Integer(Trainer):
+    """Integers only, and momentum; it needs neither PyTorch nor floats."""
+
+    name, suffix, rates = "integer", ".npz", (0.05, 0.1)
+
+    @property
+    def package(self) -> Any:
+        from .. import integer
+
+        return integer
+
+    def network(self, recipe: Recipe | RecurrentRecipe, seed: int) -> Any:
+        return self.package.network(recipe, seed=seed)
+
+    def options(self, schedule: Any) -> dict[str, Any]:
+        options = asdict(schedule)
+        rule = self.package.Momentum(options.pop("lr"), clip=options.pop("clip"))
+        return {**options, "optimiser": rule}
+
+    def versions(self) -> dict[str, Any]:
+        return {}
+
+
+TRAINERS: dict[str, Trainer] = {trainer.name: trainer for trainer in (Torch(), Integer())}

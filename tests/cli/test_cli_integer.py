@@ -1,0 +1,126 @@
+"""``--trainer integer`` through the command: its files, its figures, one hash, and nothing of PyTorch."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_cli import call
+
+import zahlen
+from zahlen import integer
+from zahlen.recipes import restored
+
+SMALL = ["digits", "--trainer", "integer", "--hidden", "24", "--batch-size", "32", "--quiet", "--epochs", "3"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("integer") / "out"
+    assert call("train", *SMALL, "-o", out) == 0
+    return out
+
+
+def test_train_writes_everything(trained: Path) -> None:
+    assert {p.name for p in trained.iterdir()} == {"model.zn", "metrics.json", "curves.png", "model.npz", "c"}
+    metrics = json.loads((trained / "metrics.json").read_text())
+    machine, data = zahlen.load(trained / "model.zn"), zahlen.data.load("digits")
+    right = int((machine.run(data.test.x).argmax(1) == data.test.y).sum())
+    assert metrics["accuracy"] == right / len(data.test) > 0.8
+    assert metrics["hash"] == machine.hash
+    assert metrics["trainer"] == "integer"
+    assert metrics["training"]["lr"] == 0.05
+    assert [epoch["clamps"] for epoch in metrics["epochs"]["discrete"]] == [0, 0, 0]
+    assert set(metrics["versions"]) == {"zahlen", "numpy", "python"}
+
+
+def test_one_seed_one_hash(trained: Path, tmp_path: Path) -> None:
+    assert call("train", *SMALL, "-o", tmp_path / "same") == 0
+    assert call("train", *SMALL, "--seed", "1", "-o", tmp_path / "other") == 0
+    first, same, other = (zahlen.load(d / "model.zn").hash for d in (trained, tmp_path / "same", tmp_path / "other"))
+    assert first == same
+    assert first != other
+
+
+def test_the_checkpoint_is_the_machines(trained: Path) -> None:
+    content = integer.read_checkpoint(trained / "model.npz")
+    network = integer.network(restored(content.remarks), seed=9)
+    content.restore(network.parameters(), trained / "model.npz")
+    assert network.machine().hash == zahlen.load(trained / "model.zn").hash
+
+
+def test_neither_training_nor_checking_imports_pytorch(tmp_path: Path) -> None:
+    script = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from zahlen.cli.app import app\n"
+        f"app({['train', *SMALL, '-o', str(tmp_path)]!r}, standalone_mode=False)\n"
+        f"app({['check', str(tmp_path / 'model.zn'), '--no-c', '--samples', '20']!r}, standalone_mode=False)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "integers" in done.stdout
+    assert ", 0 different" in done.stdout
+
+
+def test_check_goes_red(trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    forward = integer.Linear.forward
+    monkeypatch.setattr(integer.Linear, "forward", lambda self, x: forward(self, x) + (self.out_features == 10))
+    assert call("check", trained / "model.zn", "--samples", "20", "--no-c") == 1
+    assert "integers differs on wire affine_2" in capsys.readouterr().err
+
+
+def test_interrupted_and_resumed(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    epoch = integer.Run.epoch
+
+    def interrupted(self: Any, report: Any) -> None:
+        if len(self.records) == 1:
+            raise KeyboardInterrupt
+        epoch(self, report)
+
+    monkeypatch.setattr(integer.Run, "epoch", interrupted)
+    assert call("train", *SMALL, "-o", tmp_path) == 130
+    assert json.loads((tmp_path / "metrics.json").read_text())["interrupted"] is True
+    monkeypatch.undo()
+    assert call("train", *SMALL, "--resume", "-o", tmp_path) == 0
+    assert zahlen.load(tmp_path / "model.zn").hash == zahlen.load(trained / "model.zn").hash
+
+
+def test_the_twin_learns_with_pytorch_and_a_rate_of_its_own(trained: Path, tmp_path: Path) -> None:
+    arguments = [*SMALL, "--twin", "--lr", "0.03", "--clip", "1"]
+    assert call("train", *arguments, "-o", tmp_path / "both") == 0
+    metrics = json.loads((tmp_path / "both/metrics.json").read_text())
+    assert (metrics["training"]["lr"], metrics["training"]["clip"], metrics["twin_lr"]) == (0.03, 1.0, 0.001)
+    assert "torch" in metrics["versions"]
+    assert "clamps" not in metrics["epochs"]["float twin"][0]
+    assert (tmp_path / "both/twin.pt").exists()
+    rule = integer.read_checkpoint(tmp_path / "both/model.npz").settings["optimiser"]
+    assert rule == repr(integer.Momentum("0.03", clip=1))
+    assert zahlen.load(tmp_path / "both/model.zn").hash != zahlen.load(trained / "model.zn").hash
+
+
+def test_convolutions(tmp_path: Path) -> None:
+    arguments = ["--model", "cnn", "--channels", "4", "--epochs", "1", "--hidden", ""]
+    assert call("train", *SMALL, *arguments, "-o", tmp_path) == 0
+    assert call("check", tmp_path / "model.zn", "--no-c", "--samples", "20") == 0
+
+
+def test_refusals(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, code, says in [
+        (["--model", "lstm", "--hidden", "8"], 2, "trained with torch"),
+        (["--lr", "0"], 1, "lr is a positive number"),
+        (["--weights", "65535"], 1, "31"),
+    ]:
+        assert call("train", *SMALL, *arguments, "-o", tmp_path / "none") == code
+        assert says in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert call("train", *SMALL, "--seed", "5", "-o", tmp_path) == 0
+    shutil.copy(trained / "model.npz", tmp_path)
+    assert call("check", tmp_path / "model.zn", "--no-c") == 1
+    assert "of another machine" in " ".join(capsys.readouterr().err.split())
+    (tmp_path / "model.npz").write_bytes(b"damaged")
+    assert call("check", tmp_path / "model.zn", "--no-c") == 1
+    assert "not a checkpoint" in " ".join(capsys.readouterr().err.split())
