@@ -90,3 +90,22 @@ def test_what_does_not_fit_is_refused_by_name():
         integer.Sequential(integer.Input((64,), Levels(0, 1)), integer.Linear(63, 5))
     with pytest.raises(LayerError, match="16 bits"):
         integer.Sequential(integer.Input((64,), Levels(0, 10**6)), integer.Linear(64, 5))
+
+
+SECONDS = [
+    lambda: integer.Linear(6, 4, scale=1),
+    lambda: integer.Sequential(integer.Reshape(1, 2, 3), integer.Conv2d(1, 2, 2)),
+]
+
+
+@pytest.mark.parametrize("second", SECONDS)
+def test_layers_stand_behind_sums_that_fit_16_bits(second):
+    """Sums are int32; where they are proven to fit in 16 bits a layer with weights takes them."""
+    net = integer.Sequential(integer.Input((6,), Levels(-3, 3)), integer.Linear(6, 6, weights=3, scale=1), second())
+    x = np.random.default_rng(0).integers(-3, 4, (5, 6))
+    out = net(x)
+    assert np.array_equal(out, net.machine().run(x))
+    net.announce(14, 5)
+    net.backward(np.ones(net.forward(x).shape, np.int16))
+    with do.without_kernels():
+        assert np.array_equal(net(x), out)

@@ -12,7 +12,7 @@ from ..grids import default_scale, weight_grid
 from ..machine import Builder, IntArray, LayerError, Levels, Wire
 from . import arithmetic as do
 from .chance import Chance, root_bound
-from .layer import FRACTION, Layer, Parameter, Spec, whole
+from .layer import Layer, Parameter, Spec, fraction_of, whole
 
 
 class Affine(Layer):
@@ -47,13 +47,13 @@ class Affine(Layer):
 
     def start(self, chance: Chance) -> None:
         """Uniform in +-1/sqrt(fan_in), as PyTorch draws them."""
-        self.drawn = [root_bound(self.scale << FRACTION, self.fan_in)]
+        fraction = fraction_of(self.grid)
+        self.drawn = [root_bound(self.scale << fraction, self.fan_in)]
         latent = chance.uniform(self.fan_in * self.out, self.drawn[0]).reshape(self.fan_in, self.out)
-        self.weight = Parameter(self.grid, Fraction(self.scale), self._inside(latent, self.grid, FRACTION))
+        self.weight = Parameter(self.grid, Fraction(self.scale), self._inside(latent, self.grid, fraction), fraction)
         self.bias = None
         if self._has_bias:
-            # the fraction is what int32 leaves
-            fraction = max(0, min(FRACTION, 30 - int(self._bias_grid.hi).bit_length()))
+            fraction = fraction_of(self._bias_grid)
             whole_unit = int(self.unit * (1 << fraction))
             self.drawn.append(root_bound(whole_unit, self.fan_in))
             latent = chance.uniform(self.out, self.drawn[1])

@@ -15,7 +15,7 @@ from .arithmetic import INT32, SHORT
 from .chance import Chance
 
 FRACTION = 16
-"""Bits of a latent weight behind the weight's own."""
+"""Bits of a latent weight behind the weight's own, where int32 leaves as many."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,15 @@ class Spec:
     def but(self, **changes: Any) -> Spec:
         """The same with some attributes changed."""
         return replace(self, **changes)
+
+
+def fraction_of(grid: Levels) -> int:
+    """Bits of a latent weight behind those of a weight on this grid.
+
+    >>> fraction_of(Levels(-127, 127)), fraction_of(Levels(-(2**20), 2**20))
+    (16, 9)
+    """
+    return max(0, min(FRACTION, 30 - max(-grid.lo, grid.hi).bit_length()))
 
 
 @dataclass(eq=False)
