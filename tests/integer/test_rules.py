@@ -154,6 +154,9 @@ def test_blocks_begin_at_weights_behind_an_activation():
     )  # fmt: skip
     names = [[type(layer).__name__ for layer in block] for block in blocks(net)]
     assert names == [["Linear", "TanhD"], ["Linear", "TanhD", "Reshape"], ["Add"], ["Linear"]]
+    # what runs in parts with a convolution stands in its block
+    names = [[type(layer).__name__ for layer in block] for block in blocks(convolutional())]
+    assert names == [["Reshape", "Conv2d"], ["Conv2d", "Flatten"], ["Linear"]]
     rule = integer.FeedbackAlignment()
     rule.begin(net, 4)
     delta = np.full((4, 2), 100, np.int16)
