@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ TARGETS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "cortex-m3": ((*CORTEX_M3, "--specs=rdimon.specs", "-T", str(CORTEX / "mps2.ld")), (str(CORTEX / "run"),)),
 }
 """Compiler and emulator by processor: big-endian, and one without a floating point unit or an operating system."""
+FLOATS = re.compile(r"__aeabi_([cdf]|\w*2[df]\b)\w*|__\w+[sdtx]f\d?\b")
+"""The functions of floating point that a processor without it is linked with."""
 SANITIZED = (*STRICT, "-O0", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 

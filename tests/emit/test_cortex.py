@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from compilers import CORTEX_M3, STRICT, compare, compare_sequences, need, shell, target
+from compilers import CORTEX_M3, FLOATS, STRICT, compare, compare_sequences, need, shell, target
 from handmade import MACHINES, character_lstm
 from strategies import random_batch, random_machine, random_sequences
 
 from zahlen.emit import c, harness, text
 from zahlen.machine import Machine
 
-FLOATS = re.compile(r"__aeabi_([cdf]|\w*2[df]\b)\w*|__\w+[sdtx]f\d?\b")
 NETWORKS = {"lstm": lambda: character_lstm(48), **{name: MACHINES[name] for name in ("dense", "image", "products")}}
 
 

@@ -1,4 +1,4 @@
-"""A perceptron and its rule to C99 that trains: one readable file and a header, integers only, nothing allocated.
+"""A perceptron and its optimiser to C99 that trains: one readable file and a header, integers only, nothing allocated.
 
 The program computes exactly what `zahlen.integer` does: after every step all latent weights and momentum, the loss and
 the number of clamped values are equal. It needs ``<stdint.h>`` and ``<string.h>``, leaves nothing to the compiler's
@@ -14,12 +14,16 @@ from pathlib import Path
 
 from ..c99 import check_name
 from ..machine import EmitError, replacing
-from .c_program import Program
+from .c_program import Program, state_hash
 from .containers import Sequential
 from .layer import whole
 from .optimisers import Momentum
 
+__all__ = ["START", "Sources", "source", "state_hash", "write"]
+
 START = ("seed", "weights")
+# a backslash, or the trigraph for it, would continue a comment on the next line
+_UNSAFE = re.compile(r"[^ -~]|[\\?]")
 
 
 @dataclass(frozen=True)
@@ -44,14 +48,16 @@ class Sources:
     ram: int
 
 
-def source(model: Sequential, rule: Momentum, *, batch: int = 64, name: str = "train", start: str = "seed") -> Sources:
-    """A program that trains a network by a rule.
+def source(
+    model: Sequential, optimiser: Momentum, *, batch: int = 64, name: str = "train", start: str = "seed"
+) -> Sources:
+    """A program that trains a network.
 
     Parameters
     ----------
     model : Sequential
         `Input`, perhaps changes of shape and `Standardise`; then `Linear` layers with an activation between each two.
-    rule : Momentum
+    optimiser : Momentum
     batch : int
         Samples between two updates, at most, and what the sums of their gradients are divided by.
     name : str
@@ -65,8 +71,8 @@ def source(model: Sequential, rule: Momentum, *, batch: int = 64, name: str = "t
     LayerError
         If a layer is none of these, or out of turn.
     EmitError
-        If the rule clips norms or its rate has too many digits, if inputs need more than 40 bits, or if the name is no
-        C identifier.
+        If the optimiser clips norms or its rate has too many digits, if inputs need more than 40 bits, or if the name
+        is no C identifier.
 
     Examples
     --------
@@ -83,18 +89,20 @@ def source(model: Sequential, rule: Momentum, *, batch: int = 64, name: str = "t
     """
     if start not in START:
         raise EmitError(f"start is one of {', '.join(START)}, got {start!r}")
-    if rule.clip is not None:
+    if not isinstance(optimiser, Momentum):
+        raise EmitError(f"{type(optimiser).__name__}: cannot be had in C; take integer.Momentum")
+    if optimiser.clip is not None:
         raise EmitError(
-            f"Momentum: clip={rule.clip} cannot be had in C; leave it out, and take a lower rate if need be"
+            f"Momentum: clip={optimiser.clip} cannot be had in C; leave it out, and take a lower rate if need be"
         )
     check_name(name)
-    program = Program(deepcopy(model), rule, whole(batch, "batch"), start == "seed")
+    program = Program(deepcopy(model), optimiser, whole(batch, "batch"), start == "seed")
     head = [
         "// A perceptron that learns, in integers only; nothing is allocated.",
         "//",
-        *(f"// {re.sub(r'[^ -~]', '_', repr(layer))}" for layer in model.children),
-        f"// Momentum(lr={rule.lr}, decay={rule.decay}, weight_decay={rule.weight_decay}, random={rule.random}), "
-        f"{batch} samples a step at most",
+        *(f"// {_UNSAFE.sub('_', repr(layer))}" for layer in model.children),
+        f"// Momentum(lr={optimiser.lr}, decay={optimiser.decay}, weight_decay={optimiser.weight_decay}, "
+        f"random={optimiser.random}), {batch} samples a step at most",
         "//",
         f"// {program.flash:,} bytes of constants, RAM {program.ram:,} bytes.",
         "//",
@@ -108,7 +116,7 @@ def source(model: Sequential, rule: Momentum, *, batch: int = 64, name: str = "t
 
 def write(
     model: Sequential,
-    rule: Momentum,
+    optimiser: Momentum,
     directory: str | Path,
     *,
     batch: int = 64,
@@ -119,7 +127,7 @@ def write(
 
     Parameters and result are those of `source`, as are errors; and `FileError` if the directory cannot be written to.
     """
-    program = source(model, rule, batch=batch, name=name, start=start)
+    program = source(model, optimiser, batch=batch, name=name, start=start)
     for suffix, content in ((".h", program.header), (".c", program.source)):
         with replacing(Path(directory) / f"{name}{suffix}") as file:
             file.write(content.encode("ascii"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from string import Template
 
@@ -34,8 +34,8 @@ class Program:
         Bytes of constant tables, and of the state.
     """
 
-    def __init__(self, model: Sequential, rule: Momentum, batch: int, seeded: bool) -> None:
-        self.model, self.rule, self.batch, self.seeded = model, rule, batch, seeded
+    def __init__(self, model: Sequential, optimiser: Momentum, batch: int, seeded: bool) -> None:
+        self.model, self.optimiser, self.batch, self.seeded = model, optimiser, batch, seeded
         self.net = Perceptron.of(model)
         if seeded:
             model.start(Chance(model.seed))
@@ -43,7 +43,7 @@ class Program:
         self.parameters = list(model.parameters())
         self.count = sum(p.latent.size for p in self.parameters)
         # what a batch adds to a momentum can then never bring it beyond 32 bits
-        self.within = all(rule.spare(p) == 0 for p in self.parameters)
+        self.within = all(optimiser.spare(p) == 0 for p in self.parameters)
         self.sum = INT32 if all(p.bound <= do.INT32 for p in self.parameters) else INT64
         self.element = self._element()
         self.flash = 0
@@ -69,15 +69,18 @@ class Program:
 
     def source(self) -> list[str]:
         """The lines of the program."""
-        parts = [text.ARITHMETIC, text.PARAMETER, text.LINEAR]
+        parts = [text.CLAMPED, text.PARAMETER, text.LINEAR]
         parts += [text.STANDARDISED] * (self.net.standardise is not None)
         parts += [text.BACKWARD, text.STAIRCASE] * bool(self.net.activations) + [text.SOFTMAX]
         parts += [text.BEGIN_WITHIN if self.within else text.BEGIN_BESIDE, text.RATE]
-        parts += [text.CHANCE] * self.rule.random + [self._update(), text.RANDOM]
+        parts += [text.CHANCE] * self.optimiser.random + [self._update(), text.RANDOM]
         parts += [text.DRAW] * self.seeded
+        scaled = any("scaled(" in part for part in parts)
+        parts = [text.SHIFTED] + [text.SCALED] * scaled + parts
         lines = ['#include "train.h"', "", "#include <string.h>", "", RULER, "// Constants.", "", *self.tables]
         lines += [RULER, "// Arithmetic.", "", *(line for part in parts for line in self._filled(part))]
-        lines += [RULER, "// The network.", "", *self._structs(), *self._network(), "", *self._filled(text.HASH)]
+        lines += [RULER, "// The network.", "", *self._structs(), *self._init(), *self._filled(text.NETWORK)]
+        lines += [*self._filled(text.EPOCH), *self._filled(text.HASH)]
         lines += [RULER, "// Self-test: compile with -DTRAIN_SELFTEST and run.", ""]
         return [*lines, *self._filled(text.SELFTEST)[:-1]]
 
@@ -100,8 +103,10 @@ class Program:
         if self.net.standardise is not None:
             for name in ("mean", "deviation"):
                 values = getattr(self.net.standardise, name)
-                if max(-int(values.min()), int(values.max())) * self.net.standardise.grain >= 2**40:
-                    raise self.net.standardise.fail("training in C takes means and deviations of up to 40 bits")
+                if max(-int(values.min()), int(values.max())) >= 2**40 or self.net.standardise.grain >= 2**20:
+                    raise self.net.standardise.fail(
+                        f"training in C takes a {name} of up to 40 bits, and a grain of 20; scale the data down before"
+                    )
                 lines += self._table(name, smallest_of(values), values, "Of each input.")
         for k, a in enumerate(self.net.activations, 1):
             if _right(a.slopes) >= do.INT32:
@@ -132,24 +137,17 @@ class Program:
         if not self.within and self.sum == INT32:
             yield gradient
         yield UINT32, "samples", 1, "Since the last update."
-        for comment, ctype, letter, sizes in (
-            (
-                "Of one sample: sums, what they are sums of, gradients by them.",
-                INT32,
-                "z",
-                [n.out for n in self.net.linears],
-            ),
-            ("", INT16, "x", [n.fan_in for n in self.net.linears]),
-            ("", INT16, "d", [n.out for n in self.net.linears]),
-        ):
+        ins, outs = [n.fan_in for n in self.net.linears], [n.out for n in self.net.linears]
+        comment = "Of one sample: sums, what they are sums of, gradients by them."
+        for ctype, letter, sizes in ((INT32, "z", outs), (INT16, "x", ins), (INT16, "d", outs)):
             for k, size in enumerate(sizes, 1):
-                yield ctype, f"{letter}{k}", size, comment * (k == 1)
+                yield ctype, f"{letter}{k}", size, comment * (f"{letter}{k}" == "z1")
 
     # ------------------------------------------------------------------------------------------------ functions
 
     def _filled(self, part: str) -> list[str]:
         """The lines of a template, and an empty one."""
-        net, rule = self.net, self.rule
+        net, optimiser = self.net, self.optimiser
         alphabet, standardise = net.input.alphabet, net.standardise
         values = {
             "element": self.element, "size": net.linears[0].fan_in, "last": net.linears[-1].out - 1,
@@ -157,12 +155,17 @@ class Program:
             "sum": INT32 if self.within else self.sum, "sums": "momentum" if self.within else "gradient",
             "more": "" if self.within else text.MORE, "back": INT32 if self._back() <= do.INT32 else INT64,
             "bits": net.bits, "half": 39 - net.bits, "down": 40 - net.bits, "places": do.softmax_places(net.unit),
-            "decay": rule.decay,
+            "decay": optimiser.decay,
             "grain": standardise.grain if standardise else 0, "limit": standardise.limit if standardise else 0,
-            "start_seed": ", uint64_t seed" * self.seeded, "rounding_seed": ", uint32_t seed" * rule.random,
-            "seeded": "\n// seed: of random rounding." * rule.random,
-            "zero": f", {self.model.seed}u" * self.seeded, "seed": ", t" * rule.random,
-            "drawn": self._drawn(),
+            "start_seed": ", uint64_t seed" * self.seeded, "rounding_seed": ", uint32_t seed" * optimiser.random,
+            "seeded": "\n// seed: of random rounding." * optimiser.random,
+            "label": smallest(0, net.linears[-1].out - 1),
+            "words": "    uint64_t words = *generator;\n" * optimiser.random,
+            "word": "            train_random(&words);\n" * optimiser.random,
+            "drawn_seed": ", (uint32_t)(train_random(&words) >> 32)" * optimiser.random,
+            "zero": f", {self.model.seed}u" * self.seeded, "seed": ", t" * optimiser.random,
+            "entered": self._entered(), "layers": len(net.linears), "drawn": self._drawn(),
+            "forward": self._forward(), "backward": self._backward(), "updates": self._updates(),
             "steps": STEPS, "samples": min(SAMPLES, self.batch),
             "expected": ", ".join(map(str, self._expected())) if "$expected" in part else "",
         }  # fmt: skip
@@ -178,12 +181,10 @@ class Program:
         return most
 
     def _update(self) -> str:
-        rule = self.rule
+        optimiser = self.optimiser
         lines = [
-            f"// M <- M - M / 2^{rule.decay} + G, V <- V - rate M: at left / steps of the first rate.",
+            f"// M <- M - M / 2^{optimiser.decay} + G, V <- V - rate M: at left / steps of the first rate.",
             "static void update(train_state *s, const parameter *p, uint32_t left, uint32_t steps$rounding_seed) {",
-        ]
-        lines += [
             "    const fraction rate = nearest((uint64_t)p->rate * left, (uint64_t)p->per * steps);",
             "    for (int32_t k = p->first; k < p->first + p->count; k++) {",
         ]
@@ -192,7 +193,7 @@ class Program:
                 "        const int64_t m = s->momentum[k] - shifted(s->momentum[k], $decay);",
                 "        s->momentum[k] = clamped(s, m + scaled(s->gradient[k], 1, p->down), -INT32_MAX, INT32_MAX);",
             ]
-        if rule.random:
+        if optimiser.random:
             lines += [
                 "        // rounded up as often as the part that is rounded away says",
                 "        const uint32_t word = scrambled((uint32_t)(k - p->first) * 0x9e3779b9u + seed);",
@@ -201,10 +202,10 @@ class Program:
             ]
         else:
             lines += ["        const int64_t step = scaled(s->momentum[k], rate.factor, rate.shift);"]
-        if rule.weight_decay:
+        if optimiser.weight_decay:
             lines += [
                 "        const int64_t v = s->latent[k] - step;",
-                f"        s->latent[k] = clamped(s, v - shifted(v, {rule.weight_decay}), p->least, p->most);",
+                f"        s->latent[k] = clamped(s, v - shifted(v, {optimiser.weight_decay}), p->least, p->most);",
             ]
         else:
             lines += ["        s->latent[k] = clamped(s, s->latent[k] - step, p->least, p->most);"]
@@ -234,12 +235,12 @@ class Program:
         return lines
 
     def _parameter(self, layer: Linear, p: Parameter, first: int) -> str:
-        grid, down = p.grid, self.rule.down(p, self.batch)
-        rate = (1 << down) * latent_rate(p, self.rule.lr, self.batch)
+        grid, down = p.grid, self.optimiser.down(p, self.batch)
+        rate = (1 << down) * latent_rate(p, self.optimiser.lr, self.batch)
         if rate >= 2**31 or max(rate.numerator, rate.denominator) >= 2**32:
             raise EmitError(
-                f"{layer!r}: the rate {self.rule.lr} comes to {rate} of its latent weights; in C its numerator and "
-                "denominator have 32 bits; take a rate of fewer digits, or a batch of fewer samples"
+                f"{layer!r}: the rate {self.optimiser.lr} comes to {rate} of its latent weights; in C its numerator "
+                "and denominator have 32 bits; take a rate of fewer digits, or a batch of fewer samples"
             )
         half = grid.step << p.fraction >> 1
         least, most = (grid.lo << p.fraction) - half, (grid.hi << p.fraction) + half - 1
@@ -247,58 +248,30 @@ class Program:
         numbers += [down] * (not self.within)
         return f"{{{', '.join(map(str, numbers))}, {rate.numerator}u, {rate.denominator}u}}"
 
-    def _network(self) -> list[str]:
-        linears, last = self.net.linears, len(self.net.linears)
-        lines = self._init()
-        lines += [f"static void compute(train_state *s, const {self.element} x[{linears[0].fan_in}]) {{"]
-        lines += [
-            f"    for (int32_t i = 0; i < {linears[0].fan_in}; i++) {{",
-            f"        s->x1[i] = {self._entered()};",
-            "    }",
-        ]
-        for k, layer in enumerate(linears, 1):
-            lines.append(f"    forward(s, &linear{k}, s->x{k}, s->z{k});")
+    def _forward(self) -> str:
+        lines, last = [], len(self.net.linears)
+        for k, layer in enumerate(self.net.linears, 1):
+            lines.append(f"    forward(s, &linear{k}, s->x{k}, s->z{k});\n")
             if k < last:
-                lines.append(f"    levels(&staircase{k}, {layer.out}, s->z{k}, s->x{k + 1});")
-        lines += ["}", ""]
-        lines += [
-            f"int32_t train_predict(train_state *s, const {self.element} x[{linears[0].fan_in}]) {{",
-            "    compute(s, x);",
-            f"    return greatest(s->z{last});",
-            "}",
-            "",
-            f"int32_t train_sample(train_state *s, const {self.element} x[{linears[0].fan_in}], int32_t label) {{",
-            "    if (s->samples == TRAIN_BATCH || label >= TRAIN_CLASSES) {",
-            "        return -1;",
-            "    }",
-            "    if (s->samples++ == 0) {",
-            "        begin(s);",
-            "    }",
-            "    compute(s, x);",
-            f"    const int32_t best = greatest(s->z{last});",
-            "    if (label < 0) {",
-            "        return best;",
-            "    }",
-            f"    cross_entropy(s, s->z{last}, s->z{last}[best], label, s->d{last});",
-        ]
-        for k in range(last, 0, -1):
-            lines.append(f"    learn(s, &linear{k}, s->x{k}, s->d{k});")
+                lines.append(f"    levels(&staircase{k}, {layer.out}, s->z{k}, s->x{k + 1});\n")
+        return "".join(lines)
+
+    def _backward(self) -> str:
+        lines = []
+        for k in range(len(self.net.linears), 0, -1):
+            lines.append(f"    learn(s, &linear{k}, s->x{k}, s->d{k});\n")
             if k > 1:
-                lines.append(f"    backward(s, &linear{k}, s->d{k}, s->d{k - 1});")
-                lines.append(f"    slopes(&staircase{k - 1}, {linears[k - 2].out}, s->z{k - 1}, s->d{k - 1});")
-        lines += ["    return best;", "}", ""]
-        lines += [
-            *Template("void train_update(train_state *s, uint32_t left, uint32_t steps$seed) {")
-            .substitute(seed=", uint32_t seed" * self.rule.random)
-            .splitlines(),
-            "    if (s->samples == 0) {",
-            "        return;",
-            "    }",
-        ]
+                lines.append(f"    backward(s, &linear{k}, s->d{k}, s->d{k - 1});\n")
+                width = self.net.linears[k - 2].out
+                lines.append(f"    slopes(&staircase{k - 1}, {width}, s->z{k - 1}, s->d{k - 1});\n")
+        return "".join(lines)
+
+    def _updates(self) -> str:
+        lines = []
         for k, (place, _) in enumerate(self._places()):
-            seed = f", seed + 0x{k * SEEDS % 2**32:08x}u" * self.rule.random
-            lines.append(f"    update(s, &{place}, left, steps{seed});")
-        return [*lines, "    s->samples = 0;", "}"]
+            seed = f", seed + 0x{k * SEEDS % 2**32:08x}u" * self.optimiser.random
+            lines.append(f"    update(s, &{place}, left, steps{seed});\n")
+        return "".join(lines)
 
     def _places(self) -> Iterator[tuple[str, list[int]]]:
         """Every parameter in C, and how far initial latent weights reach."""
@@ -346,17 +319,17 @@ class Program:
             labels = (words[t, :, size] % np.uint64(classes)).astype(np.int32)
             d, _, _ = do.softmax(model(x), labels, model.unit, model.bits)
             model.backward(d)
-            self.rule.step(self.parameters, self.batch, Fraction(STEPS - t, STEPS), t)
-            found.append(state_hash(self.parameters))
+            self.optimiser.step(self.parameters, self.batch, Fraction(STEPS - t, STEPS), t)
+            found.append(state_hash(model))
         return found
 
 
-def state_hash(parameters: Iterable[Parameter]) -> int:
-    """FNV-1a over latent weights and then momenta as 32-bit words, as the program's own.
+def state_hash(model: Sequential) -> int:
+    """Of all latent weights and then all momenta, as a program's own: FNV-1a over 32-bit words.
 
-    Fowler, Noll and Vo; https://datatracker.ietf.org/doc/html/draft-eastlake-fnv
+    Fowler, Noll and Vo, https://datatracker.ietf.org/doc/html/draft-eastlake-fnv, with words in place of bytes.
     """
-    parameters, found = list(parameters), 0x811C9DC5
+    parameters, found = list(model.parameters()), 0x811C9DC5
     for arrays in ([p.latent for p in parameters], [p.momentum for p in parameters]):
         for word in np.concatenate([a.ravel() for a in arrays]).tolist():
             found = ((found ^ (word % 2**32)) * 0x01000193) % 2**32

@@ -21,6 +21,12 @@ void train_update(train_state *s, uint32_t left, uint32_t steps$rounding_seed);
 // The class, the lowest among equals.
 int32_t train_predict(train_state *s, const $element x[$size]);
 
+// Epoch 0, 1, .. of `epochs` over `count` samples that lie one behind the other, TRAIN_BATCH to 65536 of them, in a
+// random order, for which `order` is room. Returns how many labels were named right.
+// zahlen.integer.fit(.., batch_size=TRAIN_BATCH, validation=0) does the same; the generator begins with its seed.
+uint32_t train_epoch(train_state *s, const $element *x, const $label *labels, uint16_t *order, uint32_t count,
+                     uint32_t epoch, uint32_t epochs, uint64_t *generator);
+
 // Of all latent weights and momenta, to compare with another computer's: FNV-1a over 32-bit words.
 uint32_t train_hash(const train_state *s);
 
@@ -30,17 +36,19 @@ uint64_t train_random(uint64_t *generator);
 // 0 to count - 1 in random order; count is at most 65536. The generator goes on by as many numbers.
 void train_shuffle(uint64_t *generator, uint16_t *order, uint32_t count);"""
 
-ARITHMETIC = """\
+SHIFTED = """\
 // floor(a / 2^s); only values >= 0 are shifted, since C leaves the others open.
 static int64_t shifted(int64_t a, int32_t s) {
     return a >= 0 ? a >> s : ~(~a >> s);
-}
+}"""
 
+SCALED = """\
 // floor(a factor / 2^shift + 1/2)
 static int64_t scaled(int64_t a, int64_t factor, int32_t shift) {
     return shifted(a * factor + (((int64_t)1 << shift) >> 1), shift);
-}
+}"""
 
+CLAMPED = """\
 // What has to be brought within its limits is counted.
 static int32_t clamped(train_state *s, int64_t a, int32_t least, int32_t most) {
     s->clamps += a < least || a > most;
@@ -74,22 +82,22 @@ typedef struct {
 
 // z = x W + b
 static void forward(const train_state *s, const linear *a, const int16_t *x, int32_t *z) {
-    const int32_t *v = s->latent + a->weight.first, *b = s->latent + a->bias.first;
-    for (int32_t j = 0; j < a->out; j++) {
-        z[j] = a->bias.count > 0 ? weight(&a->bias, b[j]) : 0;
-    }
-    for (int32_t i = 0; i < a->in; i++) {
-        for (int32_t j = 0; j < a->out; j++) {
-            z[j] += weight(&a->weight, *v++) * x[i];
+    const int32_t *v = s->latent + a->weight.first, *b = s->latent + a->bias.first, out = a->out;
+    for (int32_t j = 0; j < out; j++) {
+        int32_t sum = a->bias.count > 0 ? weight(&a->bias, b[j]) : 0;
+        for (int32_t i = 0; i < a->in; i++) {
+            sum += weight(&a->weight, v[i * out + j]) * x[i];
         }
+        z[j] = sum;
     }
 }
 
 // The gradients of one sample, added to the others of the batch: dW += x d, db += d.
 static void learn(train_state *s, const linear *a, const int16_t *x, const int16_t *d) {
     $sum *g = s->$sums + a->weight.first, *b = s->$sums + a->bias.first;
-    for (int32_t i = 0; i < a->in; i++) {
-        for (int32_t j = 0; j < a->out; j++) {
+    const int32_t in = a->in, out = a->out;
+    for (int32_t i = 0; i < in; i++) {
+        for (int32_t j = 0; j < out; j++) {
             *g++ += (int32_t)x[i] * d[j];
         }
     }
@@ -307,6 +315,59 @@ static void draw(train_state *s, const parameter *p, uint64_t *generator, int64_
         const int64_t v = (int64_t)((train_random(generator) >> 32) * (uint64_t)(2 * bound + 1) >> 32) - bound;
         s->latent[k] = v < lo ? lo : v > hi ? hi : (int32_t)v;
     }
+}"""
+
+NETWORK = """\
+static void compute(train_state *s, const $element x[$size]) {
+    for (int32_t i = 0; i < $size; i++) {
+        s->x1[i] = $entered;
+    }
+$forward}
+
+int32_t train_predict(train_state *s, const $element x[$size]) {
+    compute(s, x);
+    return greatest(s->z$layers);
+}
+
+int32_t train_sample(train_state *s, const $element x[$size], int32_t label) {
+    if (s->samples == TRAIN_BATCH || label >= TRAIN_CLASSES) {
+        return -1;
+    }
+    if (s->samples++ == 0) {
+        begin(s);
+    }
+    compute(s, x);
+    const int32_t best = greatest(s->z$layers);
+    if (label < 0) {
+        return best;
+    }
+    cross_entropy(s, s->z$layers, s->z$layers[best], label, s->d$layers);
+$backward    return best;
+}
+
+void train_update(train_state *s, uint32_t left, uint32_t steps$rounding_seed) {
+    if (s->samples == 0) {
+        return;
+    }
+$updates    s->samples = 0;
+}"""
+
+EPOCH = """\
+uint32_t train_epoch(train_state *s, const $element *x, const $label *labels, uint16_t *order, uint32_t count,
+                     uint32_t epoch, uint32_t epochs, uint64_t *generator) {
+    const uint32_t steps = (count + TRAIN_BATCH - 1) / TRAIN_BATCH;
+    uint32_t left = (epochs - epoch) * steps, right = 0;
+$words    // two for each step: of dropout and of random rounding
+    *generator += 2 * steps * (uint64_t)0x9E3779B97F4A7C15u;
+    train_shuffle(generator, order, count);
+    for (uint32_t k = 0; k < count; k++) {
+        const uint32_t n = order[k];
+        right += train_sample(s, x + n * (uint32_t)$size, labels[n]) == labels[n];
+        if (s->samples == TRAIN_BATCH || k + 1 == count) {
+$word            train_update(s, left--, epochs * steps$drawn_seed);
+        }
+    }
+    return right;
 }"""
 
 HASH = """\
