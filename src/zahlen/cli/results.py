@@ -15,7 +15,7 @@ from rich.table import Table
 
 from .. import __version__
 from ..machine import Machine, ToolError, replacing
-from ..recipes import RECURRENT, Recipe, RecurrentRecipe
+from ..recipes import Recipe, RecurrentRecipe
 from .app import console, error_console
 from .files import directory
 from .trainers import TRAINERS, Trainer
@@ -94,7 +94,8 @@ class Results(ABC):
         trainers = {"discrete": (self.trainer, self.schedule)}
         if twin:
             # a rate of one rule is none of another's
-            rate = self.schedule.lr if self.trainer is torch else torch.rates[self.recipe.model in RECURRENT]
+            text = isinstance(self.schedule, StreamSchedule)
+            rate = self.schedule.lr if self.trainer is torch else torch.rate(self.recipe.model, text)
             trainers["float twin"] = (torch, replace(self.schedule, lr=rate))
         self.trainers = trainers
         nets: dict[str, Any] = {}

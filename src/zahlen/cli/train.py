@@ -64,7 +64,7 @@ def train(
         typer.Option(
             min=0,
             help="First rate of Adam, or of integers' momentum; it falls to zero.",
-            show_default="0.001; recurrent: 0.01; integer: 0.05",
+            show_default="0.001; recurrent: 0.01; integer: 0.05, recurrent 0.5, a text 16",
         ),
     ] = None,
     clip: Annotated[
@@ -102,10 +102,10 @@ def train(
     zahlen train ~/mnist --model cnn --channels 16,32 -o out
     zahlen train wine.csv --label class --step 0.01 --hidden 32 -o out
     zahlen train book.txt --model lstm --levels 16 --cell-bits 16 --hidden 128 -o out
+    zahlen train book.txt --model lstm --trainer integer --levels 64 -o out
     zahlen train JapaneseVowels_TRAIN.ts --step 0.001 --model gru --hidden 32 -o out
     """
     recurrent = model in recipes.RECURRENT
-    _belongs(trainer == "integer", not recurrent, "--trainer", "recurrent models are trained with torch")
     if data is None:
         if not recurrent:
             raise typer.BadParameter("data are due; only recurrent models have a text of their own", param_hint="DATA")
@@ -134,7 +134,7 @@ def train(
         cells |= {"cell_bits": 8 if cell_bits is None else cell_bits, "products": products or "native"}
         cells |= {"gate_levels": gate_levels}
     chosen = TRAINERS[trainer]
-    rate = chosen.rates[recurrent] if lr is None else lr
+    rate = chosen.rate(model, text) if lr is None else lr
     norm = 0.25 if clip is None and recurrent else clip
     from .. import data as sources
 

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..recipes import RECURRENT
+
 if TYPE_CHECKING:
     from ..recipes import Recipe, RecurrentRecipe
 
@@ -18,8 +20,10 @@ class Trainer(ABC):
     name: Name
     suffix: str
     """Of the files of its checkpoints."""
-    rates: tuple[float, float]
-    """The usual first rates of feedforward and of recurrent networks."""
+
+    @abstractmethod
+    def rate(self, model: str, text: bool) -> float:
+        """The usual first rate of a kind of network, on a text or on samples."""
 
     @property
     @abstractmethod
@@ -42,7 +46,10 @@ class Trainer(ABC):
 class Torch(Trainer):
     """PyTorch's gradients and Adam."""
 
-    name, suffix, rates = "torch", ".pt", (1e-3, 0.01)
+    name, suffix = "torch", ".pt"
+
+    def rate(self, model: str, text: bool) -> float:
+        return 0.01 if model in RECURRENT else 1e-3
 
     @property
     def package(self) -> Any:
@@ -68,7 +75,12 @@ class Torch(Trainer):
 class Integer(Trainer):
     """Integers only, and momentum; it needs neither PyTorch nor floats."""
 
-    name, suffix, rates = "integer", ".npz", (0.05, 0.1)
+    name, suffix = "integer", ".npz"
+
+    def rate(self, model: str, text: bool) -> float:
+        if text:
+            return float(self.package.streams.RATES[model])
+        return 0.5 if model in RECURRENT else 0.05
 
     @property
     def package(self) -> Any:

@@ -242,6 +242,8 @@ class Sequential(Layer):
         seen = {name: channels_first(y) for name, y in seen.items()}
         if not self.recurrent:
             return seen
+        for layer in self.stateful:
+            seen |= layer.seen()
         batch, time = np.shape(x)[:2]
         return {name: y.reshape(time, batch, *y.shape[1:]).swapaxes(0, 1) for name, y in seen.items()}
 

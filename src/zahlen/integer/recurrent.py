@@ -119,6 +119,17 @@ class Recurrent(Layer):
         held = self.recurrence.held()
         return {f"{name}_{key}": held[key] for name in self.names for key in self.cell.state}
 
+    def seen(self) -> State:
+        """The wires of the last call by name, (time * batch, units): registers, and what follows in them."""
+        wires: State = {}
+        for one, name in zip(self.passes, self.names):
+            for key in {"h", *self.cell.state}:
+                values = {"h": one.tape.h, "c": one.tape.c}[key]
+                wires[f"{name}_{key}_next"] = values[1:].reshape(-1, self.hidden_size)
+                if key in self.cell.state:
+                    wires[f"{name}_{key}"] = values[:-1].reshape(-1, self.hidden_size)
+        return wires
+
     def forward(self, x: IntArray) -> IntArray:
         """int16 (time * batch, input), or one symbol each, to int16 (time * batch, units) of levels."""
         if not self.batch or len(x) % self.batch:

@@ -20,7 +20,7 @@ from .recurrent import State
 from .run import Part, Run
 
 RATES = {"lstm": 16, "gru": 8, "rnn": 3}
-"""First rates that learn most of 500 to 1500 steps on the King James text, of powers of two; half of what is too much."""
+"""First rates that learn most on the King James text; twice as much is too much."""
 LOSS = CrossEntropy()
 BITS = 2**-16
 """What a loss of 1 is in bits."""
