@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from test_cli import call
+from test_cli_recurrent import SERIES, TEXT, sequences
+from test_cli_recurrent import SMALL as SMALL_TEXT
 
 import zahlen
 from zahlen import integer
@@ -110,9 +112,29 @@ def test_convolutions(tmp_path: Path) -> None:
     assert call("check", tmp_path / "model.zn", "--no-c", "--samples", "20") == 0
 
 
+@pytest.mark.parametrize("model", ["lstm", "gru", "rnn"])
+def test_a_text(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bottles.txt").write_text(TEXT)
+    arguments = ["--trainer", "integer", *SMALL_TEXT, "--model", model, "--twin"]
+    assert call("train", tmp_path / "bottles.txt", *arguments, "-o", tmp_path / "out") == 0
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert (metrics["training"]["lr"], metrics["training"]["clip"], metrics["twin_lr"]) == (
+        integer.streams.RATES[model], 0.25, 0.01,
+    )  # fmt: skip
+    capsys.readouterr()
+    assert call("check", tmp_path / "out/model.zn", "--no-c", "--samples", "20") == 0
+    assert "integers" in capsys.readouterr().out
+
+
+def test_sequences(tmp_path: Path) -> None:
+    arguments = ["--trainer", "integer", "--model", "gru", *SERIES, "-o", tmp_path / "out"]
+    assert call("train", sequences(tmp_path / "pairs.npz"), *arguments) == 0
+    assert json.loads((tmp_path / "out/metrics.json").read_text())["accuracy"] > 0.7
+    assert call("check", tmp_path / "out/model.zn", "--no-c", "--samples", "20") == 0
+
+
 def test_refusals(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, code, says in [
-        (["--model", "lstm", "--hidden", "8"], 2, "trained with torch"),
         (["--lr", "0"], 1, "lr is a positive number"),
     ]:
         assert call("train", *SMALL, *arguments, "-o", tmp_path / "none") == code
