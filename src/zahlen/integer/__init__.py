@@ -14,6 +14,7 @@ from .checkpoints import read_checkpoint
 from .containers import Add, Sequential
 from .convolution import Conv2d
 from .dropout import Dropout
+from .embedding import Embedding
 from .epochs import Epoch
 from .layer import Layer, Parameter, Spec
 from .losses import CrossEntropy, Hinge, Loss, Squared
@@ -40,6 +41,7 @@ __all__ = [
     "Conv2d",
     "CrossEntropy",
     "Dropout",
+    "Embedding",
     "Epoch",
     "FeedbackAlignment",
     "Flatten",

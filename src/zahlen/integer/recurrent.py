@@ -14,7 +14,7 @@ from ..machine import Builder, IntArray, LayerError, Levels, Wire
 from . import arithmetic as do
 from .cells import CELLS, STEPS, Share, Tape, reached
 from .chance import Chance, root_bound
-from .layer import FRACTION, Layer, Parameter, Spec, whole
+from .layer import Layer, Parameter, Spec, fraction_of, whole
 
 SPAN = 2**18
 """Gradients by pre-activations that are summed up in one go."""
@@ -175,19 +175,20 @@ class _Pass:
     def start(self, chance: Chance) -> None:
         width, n, units = self.owner.cell.gates * self.owner.hidden_size, self.owner.hidden_size, self.units
         one, rows = units.cell.unit, units.row_grid
-        wide = min(FRACTION, 30 - rows.hi.bit_length())
+        wide = fraction_of(rows)
         scale = units.input_scale(self.k)
         grid = self.owner.grid
+        fraction = fraction_of(grid)
         if self.symbols:
             self._put(
                 "weight_ih", chance.normal(self.inputs * width, one << wide), (self.inputs, width), rows, one, wide
             )
         else:
-            bound = root_bound(int(scale * (1 << FRACTION)), n)
+            bound = root_bound(int(scale * (1 << fraction)), n)
             latent = chance.uniform(self.inputs * width, bound)
-            self._put("weight_ih", latent, (self.inputs, width), grid, scale, FRACTION)
-        latent = chance.uniform(n * width, root_bound(self.owner.scale << FRACTION, n))
-        self._put("weight_hh", latent, (n, width), grid, self.owner.scale, FRACTION)
+            self._put("weight_ih", latent, (self.inputs, width), grid, scale, fraction)
+        latent = chance.uniform(n * width, root_bound(self.owner.scale << fraction, n))
+        self._put("weight_hh", latent, (n, width), grid, self.owner.scale, fraction)
         for part in ("bias_ih", "bias_hh") if units.cell.separate else ("bias_ih",):
             latent = chance.uniform(width, root_bound(one << wide, n))
             self._put(part, latent, (width,), rows, one, wide)
