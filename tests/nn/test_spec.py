@@ -6,8 +6,9 @@ import torch
 from networks import assert_exact, batch
 
 from zahlen import Levels, nn
+from zahlen.flow import positive, whole
 from zahlen.machine import LayerError
-from zahlen.nn.spec import Spec, carried, carrier, positive, whole
+from zahlen.nn.spec import Spec, carried, carrier
 
 
 class Double(nn.Layer):

@@ -6,6 +6,7 @@
 (1, 3)
 """
 
+from ..flow import Spec
 from . import c
 from .activations import Activation, HardTanhD, Heaviside, ReLUD, SigmoidD, Sign, TanhD
 from .affine import Linear
@@ -16,7 +17,7 @@ from .convolution import Conv2d
 from .dropout import Dropout
 from .embedding import Embedding
 from .epochs import Epoch
-from .layer import Layer, Parameter, Spec
+from .layer import Layer, Parameter
 from .losses import CrossEntropy, Hinge, Loss, Squared
 from .models import network
 from .optimisers import Momentum, Optimiser

@@ -10,9 +10,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..flow import Spec
 from ..machine import Builder, IntArray, LayerError, Levels, MachineError, Wire, tables
 from .arithmetic import INT32, SHORT, Slopes, Steps
-from .layer import Layer, Spec
+from .layer import Layer
 
 REACH = 8
 """Curves are taken to be flat beyond this."""

@@ -8,11 +8,12 @@ from math import prod
 
 import numpy as np
 
+from ..flow import Spec
 from ..grids import default_scale, weight_grid
 from ..machine import Builder, IntArray, LayerError, Levels, Wire
 from . import arithmetic as do
 from .chance import Chance, root_bound
-from .layer import Layer, Parameter, Spec, fraction_of, whole
+from .layer import Layer, Parameter, fraction_of, whole
 
 
 class Affine(Layer):

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from ..flow import Spec
 from ..machine import Builder, InputError, IntArray, LayerError, Levels, Machine, Wire
 from .affine import Affine
 from .arithmetic import clamped
 from .chance import Chance
 from .convolution import Conv2d
-from .layer import Layer, Parameter, Spec
+from .layer import Layer, Parameter
 from .recurrent import Recurrent, State
 from .shape import Input, channels_first
 

@@ -12,11 +12,12 @@ from typing import Literal
 
 import numpy as np
 
+from ..flow import Spec
 from ..machine import Builder, IntArray, LayerError, Levels, Wire
 from ..windows import padding_per_axis, per_axis, window_counts
 from . import arithmetic as do
 from .affine import Affine
-from .layer import Layer, Spec, whole
+from .layer import Layer, whole
 
 CACHE = 2**19
 """Bytes of images that are worked on at a time."""

@@ -6,10 +6,11 @@ from fractions import Fraction
 
 import numpy as np
 
+from ..flow import Spec
 from ..machine import Builder, IntArray, LayerError, Levels, Wire
 from . import arithmetic as do
 from .chance import noise
-from .layer import Layer, Spec
+from .layer import Layer
 from .optimisers import fraction
 
 

@@ -7,11 +7,12 @@ from fractions import Fraction
 
 import numpy as np
 
+from ..flow import Spec
 from ..grids import weight_grid
 from ..machine import Builder, IntArray, LayerError, Levels, Wire
 from . import arithmetic as do
 from .chance import Chance
-from .layer import Layer, Parameter, Spec, fraction_of, whole
+from .layer import Layer, Parameter, fraction_of, whole
 
 
 class Embedding(Layer):

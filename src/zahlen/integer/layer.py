@@ -3,51 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
-from math import prod
 from typing import Any
 
 import numpy as np
 
+from ..flow import Spec
 from ..machine import Builder, InputError, IntArray, LayerError, Levels, Wire
 from .arithmetic import INT32, SHORT
 from .chance import Chance
 
 FRACTION = 16
 """Bits of a latent weight behind the weight's own, where int32 leaves as many."""
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What flows between two layers: integers `unit` of which are worth 1.0, as the gradients see it.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        Of one sample. Arrays of images (channels, height, width) hold their channels last.
-    alphabet : Levels
-        What the integers may be.
-    unit : Fraction
-    """
-
-    shape: tuple[int, ...]
-    alphabet: Levels
-    unit: Fraction
-
-    @property
-    def size(self) -> int:
-        """Elements of one sample."""
-        return prod(self.shape)
-
-    @property
-    def bound(self) -> int:
-        """Greatest absolute value."""
-        return max(abs(self.alphabet.lo), abs(self.alphabet.hi))
-
-    def but(self, **changes: Any) -> Spec:
-        """The same with some attributes changed."""
-        return replace(self, **changes)
 
 
 def fraction_of(grid: Levels) -> int:

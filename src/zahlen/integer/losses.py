@@ -9,9 +9,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from ..flow import Spec
 from ..machine import InputError, IntArray
 from . import arithmetic as do
-from .layer import Spec
 from .shape import channels_last
 
 NONE = -100

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from ..flow import Spec
 from ..machine import Builder, IntArray, Levels, Wire
 from ..windows import per_axis, window_counts
 from . import arithmetic as do
-from .layer import Layer, Spec
+from .layer import Layer
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from ..cells import MOST_LEVELS, PARTS, Cell, Recurrence, recurrent_scale
+from ..flow import Spec
 from ..grids import weight_grid
 from ..machine import Builder, IntArray, LayerError, Levels, Wire
 from . import arithmetic as do
 from .cells import CELLS, STEPS, Share, Tape, reached
 from .chance import Chance, root_bound
-from .layer import Layer, Parameter, Spec, fraction_of, whole
+from .layer import Layer, Parameter, fraction_of, whole
 
 SPAN = 2**18
 """Gradients by pre-activations that are summed up in one go."""

@@ -13,6 +13,7 @@ from math import isqrt
 
 import numpy as np
 
+from ..flow import Spec
 from ..grids import readout_scale, weight_grid
 from ..machine import InputError, IntArray, LayerError, Levels
 from . import arithmetic as do
@@ -21,7 +22,7 @@ from .affine import Linear
 from .chance import Chance
 from .containers import Sequential, ends_gradients, run_backward, run_forward
 from .convolution import Conv2d
-from .layer import Layer, Parameter, Spec
+from .layer import Layer, Parameter
 from .losses import Loss, named
 from .optimisers import fraction
 from .shape import Flatten

@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from math import prod
 from typing import Any
 
 import numpy as np
 
-from ..machine import Builder, InputError, IntArray, LayerError, Levels, Wire
+from ..flow import Beginning, Scaling, Shaping, Spec
+from ..machine import InputError, IntArray, LayerError, Levels
 from .arithmetic import SHORT
-from .layer import Layer, Spec, whole
+from .layer import Layer
 
 
-class Input(Layer):
+class Input(Beginning, Layer):
     """Where a network begins: which integers come in, and what they are worth; see `zahlen.nn.Input`."""
 
     def __init__(self, shape: tuple[int, ...], alphabet: Levels, *, offset: int = 0, unit: int | Fraction = 1) -> None:
-        if not isinstance(alphabet, Levels):
-            raise LayerError(f"Input: the shape of one sample and Levels are due, got {shape!r} and {alphabet!r}")
-        self.shape, self.alphabet = tuple(whole(n, "an entry of shape") for n in shape), alphabet
-        self.offset, self.unit = int(offset), Fraction(unit)
-
-    def describe(self) -> str:
-        return f"{self.shape}, {self.alphabet}, offset={self.offset}, unit={self.unit}"
+        self.begins(shape, alphabet, offset, unit)
 
     def begin(self) -> Spec:
         """What the next layer receives."""
-        low, high, step = self.alphabet.lo - self.offset, self.alphabet.hi - self.offset, self.alphabet.step
-        self.spec = Spec(self.shape, Levels(low, high, step), self.unit)
+        self.spec = Spec(self.shape, self.centred(), self.unit)
         return self.spec
 
     def bind(self, spec: Spec) -> Spec:
@@ -57,11 +50,6 @@ class Input(Layer):
             y = y.astype(np.int16) if bound <= SHORT else y
         return channels_last(y)
 
-    def emit(self, builder: Builder, x: Wire) -> Wire:
-        if not self.offset:
-            return x
-        return builder.sub(x, builder.constant(np.full(self.shape, self.offset)))
-
 
 def channels_last(x: IntArray) -> IntArray:
     """Images as they lie in memory; what are none stays as it is."""
@@ -73,27 +61,17 @@ def channels_first(x: IntArray) -> IntArray:
     return np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if x.ndim == 4 else x
 
 
-class Standardise(Layer):
+class Standardise(Scaling, Layer):
     """Put each element on one common scale, a staircase: see `zahlen.nn.Standardise`."""
 
     def __init__(self, mean: Any, deviation: Any, *, grain: int = 32, limit: int = 127) -> None:
-        self.grain, self.limit = whole(grain, "grain"), whole(limit, "limit")
-        self.mean = np.asarray(mean, dtype=np.int64)
-        self.deviation = np.maximum(np.asarray(deviation, dtype=np.int64), 1)
-        if self.mean.ndim != 1 or self.mean.shape != self.deviation.shape or not self.mean.size:
-            raise LayerError("Standardise: mean and deviation are one row of integers each, of equal length")
-        levels = np.arange(1 - self.limit, self.limit + 1)
-        self.thresholds = self.mean[:, None] - (self.deviation[:, None] * (1 - 2 * levels)) // (2 * self.grain)
-        self.levels = np.arange(-self.limit, self.limit + 1)
-
-    def describe(self) -> str:
-        return f"{len(self.mean)}, grain={self.grain}, limit={self.limit}"
+        self.scales(mean, deviation, grain, limit)
+        if self.limit > SHORT:
+            raise LayerError(f"Standardise: levels of 16 bits are due, limit is at most {SHORT}, got {self.limit}")
 
     def bind(self, spec: Spec) -> Spec:
-        if spec.shape != self.mean.shape:
-            raise self.fail(f"receives shape {spec.shape}, not {self.mean.shape}")
         self.spec = spec
-        return spec.but(alphabet=Levels(-self.limit, self.limit), unit=Fraction(self.grain))
+        return self.scaled(spec)
 
     def forward(self, x: IntArray) -> IntArray:
         """(batch, features) of integers to int16 levels."""
@@ -105,25 +83,16 @@ class Standardise(Layer):
     def backward(self, d: IntArray) -> IntArray:
         return d
 
-    def emit(self, builder: Builder, x: Wire) -> Wire:
-        values = np.broadcast_to(self.levels, (len(self.mean), len(self.levels)))
-        return builder.staircase(x, self.thresholds, values)
 
-
-class Reshape(Layer):
+class Reshape(Shaping, Layer):
     """The same elements in row-major order under another shape (of one sample)."""
 
     def __init__(self, *shape: int) -> None:
-        self.shape = tuple(whole(n, "an entry of the shape") for n in shape)
-
-    def describe(self) -> str:
-        return ", ".join(map(str, self.shape))
+        self.shapes(shape)
 
     def bind(self, spec: Spec) -> Spec:
-        if prod(self.shape) != spec.size:
-            raise self.fail(f"receives {spec.size} elements {spec.shape}")
         self.spec = spec
-        return spec.but(shape=self.shape)
+        return self.shaped(spec)
 
     def forward(self, x: IntArray) -> IntArray:
         """(batch, *any) to (batch, *shape)."""
@@ -131,9 +100,6 @@ class Reshape(Layer):
 
     def backward(self, d: IntArray) -> IntArray:
         return channels_last(channels_first(d).reshape(len(d), *self.receives().shape))
-
-    def emit(self, builder: Builder, x: Wire) -> Wire:
-        return x if x.shape == self.shape else builder.reshape(x, self.shape)
 
 
 class Flatten(Reshape):

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..flow import positive
 from ..machine import Builder, LayerError, Levels, MachineError, Wire, tables
 from .norm import BatchNorm
-from .spec import FLOAT32_LIMIT, Layer, Spec, positive
+from .spec import FLOAT32_LIMIT, Layer, Spec
 
 TABLE_LIMIT = 2**22
 """Most entries of a direct table over the accumulator; beyond it thresholds are searched."""

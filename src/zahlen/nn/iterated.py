@@ -15,13 +15,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..cells import LARGEST_INPUT, MOST_LEVELS, coarse, rise
+from ..flow import whole
 from ..grids import default_scale, weight_grid
 from ..machine import Builder, IntArray, LayerError, Levels, Wire
 from .cells import RNNCell
 from .exact import exact_products
 from .recurrent import FloatStateful, Stateful, checked_state
 from .scan import scan
-from .spec import FLOAT32_LIMIT, Spec, carrier, whole
+from .spec import FLOAT32_LIMIT, Spec, carrier
 from .weights import integers, on_grid, warn_if_dead
 
 

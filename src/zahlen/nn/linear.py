@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..flow import whole
 from ..grids import default_scale, weight_grid
 from ..machine import Builder, Levels, Wire
 from ..windows import padding_per_axis, per_axis, window_counts
 from .exact import exact_products
-from .spec import FLOAT32_LIMIT, Layer, Spec, carrier, whole
+from .spec import FLOAT32_LIMIT, Layer, Spec, carrier
 from .weights import integers, on_grid, warn_if_dead
 
 

@@ -13,12 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..cells import MOST_LEVELS, PARTS, Recurrence, recurrent_scale
+from ..flow import whole
 from ..grids import weight_grid
 from ..machine import Builder, InputError, LayerError, Levels, Wire
 from .cells import Cell, GRUCell, LSTMCell, RNNCell
 from .exact import exact_products
 from .scan import scan
-from .spec import Layer, Spec, carrier, whole
+from .spec import Layer, Spec, carrier
 from .stairs import reached
 from .weights import integers, on_grid, warn_if_dead
 

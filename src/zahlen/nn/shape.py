@@ -6,20 +6,20 @@ from fractions import Fraction
 from math import prod
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..machine import Builder, InputError, LayerError, Levels, Wire
+from ..flow import Beginning, Scaling, Shaping
+from ..machine import Builder, InputError, Levels, Wire
 from ..windows import per_axis, window_counts
-from .spec import Layer, Spec, carried, carrier, positive, whole
+from .spec import Layer, Spec, carried, carrier
 
 SIGNED = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 UNSIGNED = {torch.uint16: torch.int32, torch.uint32: torch.int64}  # PyTorch hardly computes on these
 
 
-class Input(Layer):
+class Input(Beginning, Layer):
     """Where a network begins: which integers come in, and what they are worth.
 
     Parameters
@@ -42,21 +42,14 @@ class Input(Layer):
 
     def __init__(self, shape: tuple[int, ...], alphabet: Levels, *, offset: int = 0, unit: int | Fraction = 1) -> None:
         super().__init__()
-        if not isinstance(shape, (tuple, list, torch.Size)) or not isinstance(alphabet, Levels):
-            raise LayerError(f"Input: the shape of one sample and Levels are due, got {shape!r} and {alphabet!r}")
-        self.shape, self.alphabet = tuple(whole(self, n, "an entry of shape") for n in shape), alphabet
-        self.unit = positive(self, unit, "unit")
-        if isinstance(offset, bool) or not isinstance(offset, (int, np.integer)):
-            raise LayerError(f"Input: offset is an integer, got {offset!r}")
-        self.offset = int(offset)
+        self.begins(shape, alphabet, offset, unit)
 
     def extra_repr(self) -> str:
-        return f"{self.shape}, {self.alphabet}, offset={self.offset}, unit={self.unit}"
+        return self.describe()
 
     def start(self) -> Spec:
         """What the next layer receives."""
-        low, high, step = self.alphabet.lo - self.offset, self.alphabet.hi - self.offset, self.alphabet.step
-        self.spec = Spec(self.shape, Levels(low, high, step), self.unit)
+        self.spec = Spec(self.shape, self.centred(), self.unit)
         # the values as they come in are carried too
         self._dtype = carrier(self.spec.bound + abs(self.offset), self)
         return self.spec
@@ -90,11 +83,6 @@ class Input(Layer):
         x = self.checked(x).to(self._dtype)
         return x.sub_(self.offset) if self.offset else x
 
-    def emit(self, builder: Builder, x: Wire) -> Wire:
-        if not self.offset:
-            return x
-        return builder.sub(x, builder.constant(np.full(self.shape, self.offset)))
-
     def twin(self) -> torch.nn.Module:
         return _Affinely(self.offset, float(self.unit))
 
@@ -116,7 +104,7 @@ class _Affinely(torch.nn.Module):
         return steps if self.whole else steps.to(torch.get_default_dtype()) / self.unit
 
 
-class Standardise(Layer):
+class Standardise(Scaling, Layer):
     """Put each element on one common scale: clamp(round(grain (x - mean) / deviation), -limit, limit), a staircase.
 
     For tables whose columns have different units. Stands behind `Input`.
@@ -133,32 +121,14 @@ class Standardise(Layer):
 
     def __init__(self, mean: Any, deviation: Any, *, grain: int = 32, limit: int = 127) -> None:
         super().__init__()
-        self.grain, self.limit = whole(self, grain, "grain"), whole(self, limit, "limit")
-        self.mean, self.deviation = np.asarray(mean), np.asarray(deviation)
-        if self.mean.ndim != 1 or self.mean.shape != self.deviation.shape or not self.mean.size:
-            raise LayerError("Standardise: mean and deviation are one row of integers each, of equal length")
-        if self.mean.dtype.kind not in "iu" or self.deviation.dtype.kind not in "iu":
-            raise LayerError(
-                "Standardise: mean and deviation are integers; round them, or put the input on a finer grid"
-            )
-        if max(abs(int(v)) for row in (self.mean, self.deviation) for v in (row.min(), row.max())) >= 2**40:
-            raise LayerError("Standardise: mean and deviation are below 2^40")
-        if self.limit * max(self.grain, 2) >= 2**20:
-            raise LayerError("Standardise: limit times grain is below 2^20")
-        self.mean, self.deviation = self.mean.astype(np.int64), np.maximum(self.deviation.astype(np.int64), 1)
-        # x reaches level k where grain (x - mean) / deviation + 1/2 >= k
-        levels = np.arange(1 - self.limit, self.limit + 1)
-        self.thresholds = self.mean[:, None] - (self.deviation[:, None] * (1 - 2 * levels)) // (2 * self.grain)
-        self.levels = np.arange(-self.limit, self.limit + 1)
+        self.scales(mean, deviation, grain, limit)
 
     def extra_repr(self) -> str:
-        return f"{len(self.mean)}, grain={self.grain}, limit={self.limit}"
+        return self.describe()
 
     def bind(self, spec: Spec) -> Spec:
-        if spec.shape != self.mean.shape:
-            raise self.fail(f"receives shape {spec.shape}, not {self.mean.shape}")
         self.spec = spec
-        return spec.but(alphabet=Levels(-self.limit, self.limit), unit=Fraction(self.grain))
+        return self.scaled(spec)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, features) of integers to (batch, features) of levels."""
@@ -166,10 +136,6 @@ class Standardise(Layer):
         edges = torch.as_tensor(self.thresholds, dtype=torch.float64, device=x.device)
         index = torch.searchsorted(edges, x.detach().to(torch.float64).T.contiguous(), right=True).T
         return index.to(torch.float32) - self.limit
-
-    def emit(self, builder: Builder, x: Wire) -> Wire:
-        values = np.broadcast_to(self.levels, (len(self.mean), len(self.levels)))
-        return builder.staircase(x, self.thresholds, values)
 
     def twin(self) -> torch.nn.Module:
         return _Standardised(torch.as_tensor(self.mean), torch.as_tensor(self.deviation), float(self.receives().unit))
@@ -190,29 +156,24 @@ class _Standardised(torch.nn.Module):
         return (steps - self.mean).to(torch.get_default_dtype()) / self.deviation
 
 
-class Reshape(Layer):
+class Reshape(Shaping, Layer):
     """The same elements in row-major order under another shape (of one sample)."""
 
     def __init__(self, *shape: int) -> None:
         super().__init__()
-        self.shape = tuple(whole(self, n, "an entry of the shape") for n in shape)
+        self.shapes(shape)
 
     def extra_repr(self) -> str:
-        return ", ".join(map(str, self.shape))
+        return self.describe()
 
     def bind(self, spec: Spec) -> Spec:
-        if prod(self.shape) != spec.size:
-            raise self.fail(f"receives {spec.size} elements {spec.shape}")
         self.spec = spec
-        return spec.but(shape=self.shape, channels=0)
+        return self.shaped(spec).but(channels=0)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, *any) to (batch, *shape)."""
         self.receives()
         return x.reshape(len(x), *self.shape)
-
-    def emit(self, builder: Builder, x: Wire) -> Wire:
-        return x if x.shape == self.shape else builder.reshape(x, self.shape)
 
     def twin(self) -> torch.nn.Module:
         return torch.nn.Unflatten(1, self.shape) if len(self.receives().shape) == 1 else _Reshaped(self.shape)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from fractions import Fraction
-from math import prod
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..machine import Builder, LayerError, Levels, Wire
+from .. import flow
+from ..machine import Builder, LayerError, Wire
 
 if TYPE_CHECKING:
     from .norm import BatchNorm
@@ -22,42 +20,19 @@ FLOAT64_LIMIT = 2**53
 
 
 @dataclass(frozen=True)
-class Spec:
-    """What a layer receives or returns, whatever its weights become.
+class Spec(flow.Spec):
+    """What a layer receives or returns, whatever its weights become; 1.0 is that of the float twin.
 
     Attributes
     ----------
-    shape : tuple of int
-        Of one sample.
-    alphabet : Levels
-        Holds every value.
-    unit : Fraction
-        How many integer steps make 1.0 in the float twin.
     channels : int
         The axis that a batch norm normalises along.
     norm : BatchNorm, optional
         The batch norm that these values come from, for the activation that follows to fold.
     """
 
-    shape: tuple[int, ...]
-    alphabet: Levels
-    unit: Fraction
     channels: int = 0
     norm: BatchNorm | None = None
-
-    @property
-    def size(self) -> int:
-        """Number of elements of one sample."""
-        return prod(self.shape)
-
-    @property
-    def bound(self) -> int:
-        """Greatest absolute value."""
-        return max(abs(self.alphabet.lo), abs(self.alphabet.hi))
-
-    def but(self, **changes: Any) -> Spec:
-        """The same with some attributes changed."""
-        return replace(self, **changes)
 
 
 class Layer(torch.nn.Module):
@@ -106,24 +81,6 @@ class Layer(torch.nn.Module):
     def fail(self, reason: str) -> LayerError:
         """A `LayerError` that names the layer."""
         return LayerError(f"{type(self).__name__}({self.extra_repr()}): {reason}")
-
-
-def positive(layer: Layer, value: Any, what: str) -> Fraction:
-    """A positive number as the fraction that it is."""
-    try:
-        number = Fraction(value)
-    except (TypeError, ValueError, OverflowError):
-        raise LayerError(f"{type(layer).__name__}: {what} is a positive number, got {value!r}") from None
-    if number <= 0:
-        raise LayerError(f"{type(layer).__name__}: {what} is positive, got {value!r}")
-    return Fraction(int(number.numerator), int(number.denominator))  # NumPy integers would overflow
-
-
-def whole(layer: Layer, value: object, what: str, least: int = 1) -> int:
-    """An integer of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise LayerError(f"{type(layer).__name__}: {what} is an integer of at least {least}, got {value!r}")
-    return int(value)
 
 
 def carrier(bound: int, layer: Layer) -> torch.dtype:
