@@ -12,6 +12,7 @@ import argparse
 import os
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,8 +24,9 @@ from zahlen.kernels import native
 from zahlen.machine import IntArray
 from zahlen.recipes import Recipe, RecurrentRecipe
 
+RESULTS = Path(__file__).parent / "results"
 SYMBOLS, STREAMS, LENGTH = 97, 64, 64
-Steps = tuple[Callable[[], None], Callable[[], None]]
+Steps = tuple[Callable[[], None], Callable[[], None], integer.Sequential, torch.nn.Module]
 
 
 def _learn(net: integer.Sequential, forward: Callable[[], IntArray], labels: IntArray, rule: integer.Momentum) -> None:
@@ -59,6 +61,8 @@ def samples(widths: Sequence[int] = (256, 256), model: str = "mlp", batch: int =
     return (
         lambda: _learn(net, lambda: net.forward(x), y, rule),
         lambda: _adam(twin, lambda: twin(floats), classes, None),
+        net,
+        twin,
     )
 
 
@@ -81,7 +85,18 @@ def text(kind: str = "lstm", units: int = 128) -> Steps:
     return (
         lambda: _learn(net, lambda: net.run(symbols, STREAMS)[0], y, rule),
         lambda: _adam(twin, lambda: readout(layer(rows)[0]).flatten(0, 1), classes, 0.25),
+        net,
+        twin,
     )
+
+
+def state(net: integer.Sequential, twin: torch.nn.Module) -> str:
+    """Bytes that a training keeps between steps, and with gradients, of both."""
+    arrays = [(p.latent, p.momentum, p.weight) for p in net.parameters()]
+    kept = sum(a.nbytes for group in arrays for a in group)
+    ours = f"{kept:,} | {kept + sum(p.gradient.nbytes for p in net.parameters()):,}"
+    weights = sum(p.numel() for p in twin.parameters())
+    return f"{12 * weights:,} | {16 * weights:,} | {ours} | {sum(a[0].nbytes + a[1].nbytes for a in arrays):,}"
 
 
 def main() -> None:
@@ -91,16 +106,23 @@ def main() -> None:
     threads = int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads()))
     torch.set_num_threads(threads)
     kernels = "NumPy" if native is None else os.environ.get("ZAHLEN_ISA", native.variants()[-1])
-    print(f"kernels: {kernels}; PyTorch {torch.__version__}; {threads} threads\n")
-    print("| step | floats, ms | integers, ms | floats over integers, median of pairs |\n|---|---|---|---|")
+    lines = [f"kernels: {kernels}; PyTorch {torch.__version__}; threads: {threads}\n"]
+    lines += ["| step | floats, ms | integers, ms | floats over integers, median of pairs |", "|---|---|---|---|"]
+    sizes = []
     for name, steps in (
         ("MLP 784-256-256-10, batch 128", samples()),
         ("MLP 784-200-100-50-10, batch 128", samples((200, 100, 50))),
+        ("CNN, 16 and 32 channels, batch 128", samples((128,), "cnn")),
         ("LSTM 128, 97 symbols, 64 x 64", text()),
         ("GRU 128, 97 symbols, 64 x 64", text("gru")),
         ("RNN 128, 97 symbols, 64 x 64", text("rnn")),
     ):
-        print(row(name, (steps[1], steps[0]), arguments.rounds, 5, 2), flush=True)
+        lines.append(row(name, (steps[1], steps[0]), arguments.rounds, 5, 2))
+        sizes.append(f"| {name.split(',')[0]} | {state(*steps[2:])} |")
+    lines += ["\n| bytes of training's state | floats | with gradients | integers | with gradients | on a device |"]
+    lines += ["|---|---|---|---|---|---|", *sizes]
+    (RESULTS / f"integer_step-{threads}.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":
