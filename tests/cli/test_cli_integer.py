@@ -41,6 +41,19 @@ def test_train_writes_everything(trained: Path) -> None:
     assert set(metrics["versions"]) == {"zahlen", "numpy", "python"}
 
 
+def test_a_perceptron_gets_a_program_that_learns_on_a_device(trained: Path, tmp_path: Path) -> None:
+    assert {p.name for p in (trained / "c").iterdir()} == {"model.c", "model.h", "train.c", "train.h"}
+    cnn = ["digits", "--trainer", "integer", "--model", "cnn", "--channels", "4", "--epochs", "1", "--quiet"]
+    assert call("train", *cnn, "-o", tmp_path / "cnn") == 0
+    assert {p.name for p in (tmp_path / "cnn" / "c").iterdir()} == {"model.c", "model.h"}
+
+
+def test_clipped_training_says_why_there_is_no_such_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("train", *SMALL, "--clip", "1", "-o", tmp_path / "out") == 0
+    assert "no c/train.c" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "c" / "train.c").exists()
+
+
 def test_one_seed_one_hash(trained: Path, tmp_path: Path) -> None:
     assert call("train", *SMALL, "-o", tmp_path / "same") == 0
     assert call("train", *SMALL, "--seed", "1", "-o", tmp_path / "other") == 0

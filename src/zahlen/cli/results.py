@@ -110,7 +110,7 @@ class Results(ABC):
             self.interrupted = history.interrupted
             if history.interrupted:
                 break
-        network = nets["discrete"]
+        self.network = network = nets["discrete"]
         self.unit = network.unit
         notes = {**self.notes(), "seed": self.schedule.seed, "zahlen": __version__}
         self.machine: Machine = network.machine(notes=notes)
@@ -124,6 +124,8 @@ class Results(ABC):
 
         self.machine.save(self.out / "model.zn")
         emit.c.write(self.machine, directory(self.out / "c"))
+        if self.recipe.model == "mlp":
+            self.trainer.program(self.network, self.schedule, self.out / "c")
         self.footprint = emit.c.footprint(self.machine)
         with replacing(self.out / "metrics.json") as file:
             file.write((json.dumps(self._metrics(), indent=2, allow_nan=False) + "\n").encode())

@@ -92,9 +92,9 @@ def train(
 ) -> None:
     """Train a discrete network, and its float twin if you like, and write all that a deployment needs.
 
-    Writes model.zn (the machine), metrics.json, curves.png, c/model.c and .h (of a text also c/sample.c), and the
-    checkpoints. Ctrl-C keeps the best epoch so far. A recurrent model without DATA learns pydoc-topics, the reference
-    of the Python language.
+    Writes model.zn (the machine), metrics.json, curves.png, c/model.c and .h (of a text also c/sample.c, of a
+    perceptron of integers c/train.c, which learns on a device), and the checkpoints. Ctrl-C keeps the best epoch so
+    far. A recurrent model without DATA learns pydoc-topics, the reference of the Python language.
 
     zahlen train digits -o out
     zahlen train fashion-mnist --levels 16 --epochs 10 --seed 0 --twin -o out

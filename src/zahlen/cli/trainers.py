@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..machine import EmitError, LayerError
 from ..recipes import RECURRENT
+from .app import error_console
 
 if TYPE_CHECKING:
     from ..recipes import Recipe, RecurrentRecipe
@@ -39,6 +42,10 @@ class Trainer(ABC):
         """A schedule as its `fit` takes it."""
 
     @abstractmethod
+    def program(self, net: Any, schedule: Any, folder: Path) -> None:
+        """Write the C program that trains a perceptron on a device, if there is one for it."""
+
+    @abstractmethod
     def versions(self) -> dict[str, Any]:
         """What beside zahlen its results depend on."""
 
@@ -65,6 +72,9 @@ class Torch(Trainer):
 
     def options(self, schedule: Any) -> dict[str, Any]:
         return asdict(schedule)
+
+    def program(self, net: Any, schedule: Any, folder: Path) -> None:
+        """PyTorch does not train on a device."""
 
     def versions(self) -> dict[str, Any]:
         import torch
@@ -95,6 +105,12 @@ class Integer(Trainer):
         options = asdict(schedule)
         rule = self.package.Momentum(options.pop("lr"), clip=options.pop("clip"))
         return {**options, "optimiser": rule}
+
+    def program(self, net: Any, schedule: Any, folder: Path) -> None:
+        try:
+            self.package.c.write(net, self.options(schedule)["optimiser"], folder, batch=schedule.batch_size)
+        except (EmitError, LayerError) as error:
+            error_console.print(f"no c/train.c, which trains on a device: {error}", highlight=False, soft_wrap=True)
 
     def versions(self) -> dict[str, Any]:
         return {}
