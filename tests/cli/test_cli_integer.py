@@ -16,7 +16,7 @@ from test_cli_recurrent import SMALL as SMALL_TEXT
 
 import zahlen
 from zahlen import integer
-from zahlen.recipes import restored
+from zahlen.recipes import Recipe, restored
 
 SMALL = ["digits", "--trainer", "integer", "--hidden", "24", "--batch-size", "32", "--quiet", "--epochs", "3"]
 
@@ -60,6 +60,10 @@ def test_one_seed_one_hash(trained: Path, tmp_path: Path) -> None:
     first, same, other = (zahlen.load(d / "model.zn").hash for d in (trained, tmp_path / "same", tmp_path / "other"))
     assert first == same
     assert first != other
+    data = zahlen.data.load("digits", seed=1)
+    model = integer.network(Recipe.fitting("mlp", data.train.x, data.alphabet, 10, hidden=(24,)), seed=1)
+    integer.fit(model, data.train.x, data.train.y, epochs=3, batch_size=32, seed=1, progress=False)
+    assert model.machine().hash == other
 
 
 def test_the_checkpoint_is_the_machines(trained: Path) -> None:

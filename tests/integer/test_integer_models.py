@@ -68,6 +68,7 @@ def test_a_trace_is_the_machines(model):
 def test_a_trace_looks_into_parts_and_over_time():
     parts = integer.Sequential(
         integer.Input((6,), Levels(-9, 9), unit=4),
+        integer.Dropout(),
         integer.Add(integer.Sequential(integer.Linear(6, 6, scale=1), integer.Linear(6, 6, scale=1))),
     )
     symbols = integer.network(RecurrentRecipe.of_text("lstm", 5, hidden=6))
@@ -76,6 +77,7 @@ def test_a_trace_looks_into_parts_and_over_time():
         (symbols, np.random.default_rng(1).integers(0, 5, (4, 7))),
     ):
         machine = network.machine()
+        network.train(1)
         seen = network.trace(x)
         state, steps = machine.initial_state(len(x)), []
         for t in range(x.shape[1] if network.recurrent else 1):

@@ -11,16 +11,16 @@ def test_columns_on_one_scale():
     x = np.random.default_rng(0).integers(-300, 301, (50, 4))
     mean, deviation = np.array([0, 7, -20, 300]), np.array([1, 0, 33, 100])
     model = integer.Sequential(
-        integer.Input((4,), Levels(-300, 300)), integer.Standardise(mean, deviation, grain=8, limit=20)
+        integer.Input((4,), Levels(-300, 300)), integer.Standardise(mean, deviation, grain=2, limit=20)
     )
     # halves go up
     due = np.array([
-        [min(max((2 * 8 * int(v - m) + int(max(d, 1))) // (2 * int(max(d, 1))), -20), 20)
+        [min(max((2 * 2 * int(v - m) + int(max(d, 1))) // (2 * int(max(d, 1))), -20), 20)
          for v, m, d in zip(row, mean, deviation)] for row in x
     ])  # fmt: skip
     assert np.array_equal(model(x), due)
     assert np.array_equal(model.machine().run(x), due)
-    assert (model.unit, model.output.alphabet) == (8, Levels(-20, 20))
+    assert (model.unit, model.output.alphabet) == (2, Levels(-20, 20))
 
 
 @pytest.mark.parametrize(

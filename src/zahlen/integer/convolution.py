@@ -282,7 +282,6 @@ class Conv2d(Affine):
 
     def forward(self, x: IntArray) -> IntArray:
         """int16 (batch, height, width, in_channels) to what comes out behind the tail."""
-        x = x.astype(np.int16, copy=False)
         self._x, self._kept = x, []
         weights, nothing = self._weights()
         factors = [self._patches.right(weights, many(self._out, 1) + out, nothing) for _, out in self._groups()]
