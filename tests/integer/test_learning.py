@@ -10,7 +10,7 @@ from zahlen.integer import arithmetic as do
 from zahlen.integer.chance import Chance
 from zahlen.integer.optimisers import Momentum
 from zahlen.kernels import native
-from zahlen.machine import LayerError
+from zahlen.machine import InputError, LayerError
 
 
 def network(levels=16, seed=0):
@@ -109,3 +109,21 @@ def test_layers_stand_behind_sums_that_fit_16_bits(second):
     net.backward(np.ones(net.forward(x).shape, np.int16))
     with do.without_kernels():
         assert np.array_equal(net(x), out)
+
+
+def test_the_gain_widens_initial_weights_alone():
+    plain, wide = (
+        integer.Sequential(integer.Input((100,), Levels(0, 9)), integer.Linear(100, 50), gain=gain)
+        for gain in (1, "2.5")
+    )
+    one, other = (net.children[1].weight.latent.astype(np.int64) for net in (plain, wide))
+    scale = plain.children[1].scale << 16
+    assert np.abs(one).max() in range(scale // 10 * 9 // 10, scale // 10 + 1)  # 1/sqrt(100)
+    assert np.abs(2 * other - 5 * one).max() <= 5
+    assert np.array_equal(plain.children[1].bias.latent, wide.children[1].bias.latent)
+    with pytest.raises(InputError, match="gain is a positive number"):
+        network_of_gain("0")
+
+
+def network_of_gain(gain):
+    return integer.Sequential(integer.Input((4,), Levels(0, 9)), integer.Linear(4, 2), gain=gain)

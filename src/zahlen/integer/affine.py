@@ -21,6 +21,7 @@ class Affine(Layer):
 
     weight: Parameter
     bias: Parameter | None
+    gain: Fraction = Fraction(1)  # of initial weights
     drawn: list[int]  # greatest initial latent weight and bias
 
     def _prepare(self, fan_in: int, out: int, bias: bool, weights: int | Levels, scale: int | None) -> None:
@@ -47,9 +48,9 @@ class Affine(Layer):
         return Spec(shape, Levels(-bound, bound), self.unit)
 
     def start(self, chance: Chance) -> None:
-        """Uniform in +-1/sqrt(fan_in), as PyTorch draws them."""
+        """Uniform in +-1/sqrt(fan_in), as PyTorch draws them; weights times the gain."""
         fraction = fraction_of(self.grid)
-        self.drawn = [root_bound(self.scale << fraction, self.fan_in)]
+        self.drawn = [root_bound(int((self.scale << fraction) * self.gain), self.fan_in)]
         latent = chance.uniform(self.fan_in * self.out, self.drawn[0]).reshape(self.fan_in, self.out)
         self.weight = Parameter(self.grid, Fraction(self.scale), self._inside(latent, self.grid, fraction), fraction)
         self.bias = None
