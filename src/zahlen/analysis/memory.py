@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..machine import InputError, IntArray, Machine
-from .states import StateSpace, explore, number_of, symbols
+from .states import StateSpace, explore, number_of, shown_count, symbols
 
 MAX_SYMBOLS = 1 << 16
 """Most input symbols that `memory` goes through."""
@@ -190,7 +190,7 @@ def memory(machine: Machine, *, inputs: Any = None, scope: str = "reachable", li
 
     if inputs is None and number_of(machine, machine.inputs) > min(MAX_SYMBOLS, limit):
         return given_up(
-            f"the input alphabet has {_count(number_of(machine, machine.inputs))} symbols, more than "
+            f"the input alphabet has {shown_count(number_of(machine, machine.inputs))} symbols, more than "
             f"{min(MAX_SYMBOLS, limit):,}; choose some with inputs="
         )
     letters = symbols(machine, inputs)
@@ -204,7 +204,7 @@ def memory(machine: Machine, *, inputs: Any = None, scope: str = "reachable", li
     if space is None:
         total = number_of(machine, machine.registers)
         return given_up(
-            f"there are more than {most:,} {scope} states (at most {_count(total)}), whose pairs, times "
+            f"there are more than {most:,} {scope} states (at most {shown_count(total)}), whose pairs, times "
             f"{len(letters):,} input symbols, exceed the limit of {limit:,}"
         )
     length, left = longest_pair_path(space.table)
@@ -308,10 +308,6 @@ def _witness(space: StateSpace, pair: int, cycle: list[int]) -> Witness:
 
 def _key(machine: Machine, state: dict[str, IntArray]) -> tuple[int, ...]:
     return tuple(value for name in machine.registers for value in state[name].ravel().tolist())
-
-
-def _count(number: int) -> str:
-    return f"{number:,}" if number < 10**15 else f"about 10^{len(str(number)) - 1}"
 
 
 def _shown(values: dict[str, IntArray]) -> str:

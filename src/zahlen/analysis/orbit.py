@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..machine import InputError, IntArray, Machine, ZahlenError
+from .pictures import draw_orbit
 
 State = dict[str, IntArray]
 
@@ -54,6 +55,23 @@ class Orbit:
             yield state
             if k + 1 < steps:
                 state, _ = self.machine.step(state, self.inputs)
+
+    def draw(self, to: Any) -> None:
+        """Draw it: a state of one number as a cobweb between its map and the diagonal, others as a raster.
+
+        Parameters
+        ----------
+        to : path or matplotlib Axes
+            A file to write (the format by its suffix), or where to draw.
+
+        Raises
+        ------
+        InputError
+            If there are more than 1,024 steps.
+        ToolError
+            If matplotlib is not installed.
+        """
+        draw_orbit(self, to)
 
     def __str__(self) -> str:
         return f"transient of {self.transient:,} steps, then period {self.period:,}"

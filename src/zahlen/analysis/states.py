@@ -56,6 +56,47 @@ def rows(machine: Machine, names: tuple[str, ...], batch: Mapping[str, IntArray]
     return [tuple(v for part in parts for v in part) for parts in zip(*columns)]
 
 
+def shown_count(number: int) -> str:
+    """A number for people: its order of magnitude where it is long."""
+    return f"{number:,}" if number < 10**15 else f"about 10^{len(str(number)) - 1}"
+
+
+def radices(machine: Machine, names: tuple[str, ...]) -> list[int]:
+    """How many values each element of these wires has."""
+    return [machine.wires[name].alphabet.size for name in names for _ in range(machine.wires[name].size)]
+
+
+def numbered(machine: Machine, names: tuple[str, ...], numbers: NDArray[np.int64]) -> dict[str, IntArray]:
+    """Values of these wires by their numbers in the order of `every`: the last element changes first.
+
+    >>> from zahlen import Builder, Levels
+    >>> b = Builder()
+    >>> x = b.input("x", (2,), Levels(-1, 1))
+    >>> numbered(b.build(x), ("x",), np.array([0, 5]))["x"].tolist()
+    [[-1, -1], [0, 1]]
+    """
+    found: dict[str, IntArray] = {}
+    for name in reversed(names):
+        wire = machine.wires[name]
+        columns = np.empty((len(numbers), wire.size), dtype=np.int64)
+        for k in reversed(range(wire.size)):
+            numbers, columns[:, k] = np.divmod(numbers, wire.alphabet.size)
+        values = columns.astype(wire.value_dtype, copy=False) * wire.alphabet.step + wire.alphabet.lo
+        found[name] = values.reshape(len(columns), *wire.shape)
+    return {name: found[name] for name in names}
+
+
+def numbers_of(machine: Machine, names: tuple[str, ...], batch: Mapping[str, IntArray]) -> NDArray[np.int64]:
+    """The inverse of `numbered`."""
+    found = np.zeros(len(next(iter(batch.values()))), dtype=np.int64)
+    for name in names:
+        wire = machine.wires[name]
+        digits = (batch[name].reshape(len(found), wire.size) - wire.alphabet.lo) // wire.alphabet.step
+        for k in range(wire.size):
+            found = found * wire.alphabet.size + digits[:, k].astype(np.int64, copy=False)
+    return found
+
+
 def symbols(machine: Machine, inputs: Any = None) -> list[Row]:
     """The given input symbols, a batch as `Machine.step` takes it, each once; by default all of the alphabet.
 

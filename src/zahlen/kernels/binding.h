@@ -30,6 +30,9 @@ const Plan *plan_of(PyObject *capsule, int kind);                    // NULL wit
 PyObject *train_module(void);
 void train_choose(const char *name);
 
+// state_graph.c
+PyObject *state_graph_module(void);
+
 // engine_module.c
 PyObject *engine_program(PyObject *self, PyObject *args);
 PyObject *engine_execute(PyObject *self, PyObject *const *args, Py_ssize_t count);

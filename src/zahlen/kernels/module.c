@@ -306,10 +306,12 @@ PyMODINIT_FUNC PyInit__native(void) {
         engine_choose(variant_name(k));
         train_choose(variant_name(k));
     }
-    PyObject *made = PyModule_Create(&module), *train = train_module();
-    if (made == NULL || train == NULL || PyModule_AddObjectRef(made, "train", train) != 0) {
+    PyObject *made = PyModule_Create(&module), *train = train_module(), *state_graph = state_graph_module();
+    if (made == NULL || train == NULL || PyModule_AddObjectRef(made, "train", train) != 0 || state_graph == NULL ||
+        PyModule_AddObjectRef(made, "state_graph", state_graph) != 0) {
         Py_CLEAR(made);
     }
     Py_XDECREF(train);
+    Py_XDECREF(state_graph);
     return made;
 }

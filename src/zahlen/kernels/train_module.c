@@ -1,78 +1,14 @@
 // Training's kernels for Python: every buffer and every place in it is checked before a kernel sees it.
 
-#include "binding.h"
+#include "call.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "dispatch.h"
 
 static const Train *train;
 
 void train_choose(const char *name) { train = variant_train(name); }
-
-// ---------------------------------------------------------------------------------------------------------------------
-// Arguments: buffers of signed integers, then integers.
-
-#define MOST 8
-
-typedef struct {
-    Py_buffer buffer[MOST];
-    int buffers;
-    int64_t number[16];
-} Call;
-
-static void done(Call *call) {
-    while (call->buffers > 0) {
-        PyBuffer_Release(&call->buffer[--call->buffers]);
-    }
-}
-
-// One letter for each buffer: h, i or q for 2, 4 or 8 bytes; as a capital it is written to. Then so many integers.
-static int begin(Call *call, PyObject *args, const char *letters, int numbers) {
-    const int buffers = (int)strlen(letters);
-    call->buffers = 0;
-    if (PyTuple_Size(args) != buffers + numbers) {
-        PyErr_Format(PyExc_TypeError, "%d arguments are due", buffers + numbers);
-        return 0;
-    }
-    for (int k = 0; k < buffers; k++) {
-        const int writable = letters[k] < 'a';
-        const char letter = (char)(writable ? letters[k] + 'a' - 'A' : letters[k]);
-        Py_buffer *buffer = &call->buffer[k];
-        if (PyObject_GetBuffer(PyTuple_GetItem(args, k), buffer,
-                               PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0)) != 0) {
-            done(call);
-            return 0;
-        }
-        call->buffers++;
-        const char *format = buffer->format;
-        const int size = letter == 'h' ? 2 : letter == 'i' ? 4 : 8;
-        if (format == NULL || format[0] == 0 || format[1] != 0 || strchr("hilq", format[0]) == NULL ||
-            buffer->itemsize != size) {
-            PyErr_Format(PyExc_TypeError, "buffer %d: signed integers of %d bytes are due", k, size);
-            done(call);
-            return 0;
-        }
-    }
-    for (int k = 0; k < numbers; k++) {
-        call->number[k] = PyLong_AsLongLong(PyTuple_GetItem(args, buffers + k));
-        if (call->number[k] == -1 && PyErr_Occurred()) {
-            done(call);
-            return 0;
-        }
-    }
-    return 1;
-}
-
-#define AT(k) (call.buffer[k].buf)
-#define COUNT(k) ((int64_t)(call.buffer[k].len / call.buffer[k].itemsize))
-
-static PyObject *unfit(Call *call, const char *what) {
-    PyErr_SetString(PyExc_ValueError, what);
-    done(call);
-    return NULL;
-}
 
 // Whether all places, `beyond` elements further too, are inside.
 static int inside(const int32_t *places, int64_t count, int64_t beyond, int64_t elements) {
@@ -99,10 +35,6 @@ static int is_scale(Scale s) { return s.factor >= 0 && s.factor <= 1LL << 31 && 
 
 // What a scale makes of 32 bits fits in 32 bits.
 static int is_part(Scale s) { return is_scale(s) && s.shift <= 32 && s.factor <= 1LL << s.shift; }
-
-#define RUN(...)                                                                                                       \
-    Py_BEGIN_ALLOW_THREADS __VA_ARGS__;                                                                                \
-    Py_END_ALLOW_THREADS done(&call)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Products.
