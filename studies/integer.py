@@ -4,10 +4,11 @@ Protocol: the first rate of each row is chosen by the share of the training data
 images; of the text the last twentieth), with seed 0. Then images are learnt anew, all of them, with that rate and each
 of three seeds, and the last epoch's weights read the test set once; of the text the best of ten moments on what is held
 back reads the test, with two seeds. Integers: momentum of 7/8, 16 levels (images) or 64 (text), weights of 8 bits.
-Floats: the network's twin (tanh), Adam, or SGD with the same momentum. Rates fall along a line; of texts they rise
-along one for the first fifteenth of all steps, and gradients are clipped to a norm of 0.25.
+Floats: the network's twin (tanh), Adam, or of texts also SGD with the same momentum. A fifth of all pixels is dropped,
+in both (Srivastava et al., 2014). Rates fall along a line; of texts they rise along one for the first fifteenth of all
+steps, and gradients are clipped to a norm of 0.25.
 
-    python studies/integer.py               # all of it, about forty minutes on two cores
+    python studies/integer.py               # all of it, about twenty minutes on two cores
     python studies/integer.py --only text   # these rows anew, the others as recorded
 """
 
@@ -34,19 +35,18 @@ from zahlen import integer, nn
 from zahlen.recipes import Recipe, RecurrentRecipe
 
 RESULTS = Path(__file__).parent / "results"
-EPOCHS, BATCH = 30, 128
+EPOCHS, BATCH = 40, 128
 STEPS, STREAMS, LENGTH, WARM = 1500, 64, 64, 100
 RATES = {
-    ("images", "integers"): ("0.025", "0.05", "0.1"),
-    ("images", "floats, Adam"): ("0.0003", "0.001", "0.003"),
-    ("images", "floats, SGD"): ("0.025", "0.05", "0.1", "0.2"),
+    ("images", "integers"): ("0.025", "0.05"),
+    ("images", "floats, Adam"): ("0.0003", "0.001"),
     ("text", "integers"): ("8", "16", "32"),
     ("text", "floats, Adam"): ("0.01", "0.02", "0.04"),
-    ("text", "floats, SGD"): ("4", "8", "16", "32"),
+    ("text", "floats, SGD"): ("4", "8", "16"),
 }
 TASKS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "MLP 784-200-100-50-10": ("images", "mlp", {"hidden": (200, 100, 50), "levels": 16}),
-    "MLP 784-256-256-10": ("images", "mlp", {"hidden": (256, 256), "levels": 16}),
+    "MLP 784-200-100-50-10": ("images", "mlp", {"hidden": (200, 100, 50), "levels": 16, "dropout": "0.2"}),
+    "MLP 784-256-256-10": ("images", "mlp", {"hidden": (256, 256), "levels": 16, "dropout": "0.2"}),
     "LSTM 128, 8-bit cell": ("text", "lstm", {"hidden": 128, "levels": 64, "cell_bits": 8}),
 }
 METHODS = ("integers", "floats, Adam", "floats, SGD")
@@ -212,7 +212,7 @@ def main() -> None:
     arguments = parser.parse_args()
     path = RESULTS / "integer.json"
     recorded = json.loads(path.read_text()) if path.is_file() else []
-    jobs = [(task, method) for task in TASKS for method in METHODS]
+    jobs = [(task, method) for task in TASKS for method in METHODS if (TASKS[task][0], method) in RATES]
     wanted = [j for j in jobs if arguments.only is None or arguments.only in f"{TASKS[j[0]][0]} {j[0]} {j[1]}"]
     new = joblib.Parallel(n_jobs=2)(joblib.delayed(row)(*job) for job in wanted)
     kept = {(r["task"], r["method"]): r for r in [*recorded, *new]}

@@ -6,6 +6,7 @@ A recipe says what a network is made of; `zahlen.nn.network` and `zahlen.integer
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal
@@ -58,6 +59,8 @@ class Recipe:
         Levels of the activations, values that a weight may take.
     activation : str
         One of `ACTIVATIONS`.
+    dropout : str
+        Share of the inputs that are dropped while the network learns, a decimal.
 
     Raises
     ------
@@ -78,6 +81,7 @@ class Recipe:
     levels: int = 16
     weights: int = 255
     activation: str = "tanh"
+    dropout: str = "0"
 
     def __post_init__(self) -> None:
         table = isinstance(self.shape, tuple) and len(self.shape) == 1
@@ -91,6 +95,8 @@ class Recipe:
                 raise LayerError(f"Recipe: {name} is {kind}{bound}, got {value!r}")
         if not self.shape:
             raise LayerError("Recipe: the shape of one sample is due, got ()")
+        if not isinstance(self.dropout, str) or not re.fullmatch(r"0?\.\d+|0", self.dropout):
+            raise LayerError(f"Recipe: dropout is a decimal from 0 to below 1, got {self.dropout!r}")
         if any(isinstance(v, tuple) and len(v) != self.shape[0] for v in (self.mean, self.deviation)):
             raise LayerError(f"Recipe: a mean and a deviation are due for each of {self.shape[0]} columns")
         try:
@@ -124,6 +130,7 @@ class Recipe:
             layers = [kinds.Input(self.shape, alphabet, offset=self.mean, unit=self.deviation)]
         else:
             layers = [kinds.Input(self.shape, alphabet), kinds.Standardise(self.mean, self.deviation)]
+        layers += [kinds.Dropout(self.dropout)] if float(self.dropout) else []
         features = math.prod(self.shape)
         if self.model == "cnn":
             convolutions, features = self._convolutions(kinds)

@@ -48,6 +48,15 @@ def test_a_perceptron_gets_a_program_that_learns_on_a_device(trained: Path, tmp_
     assert {p.name for p in (tmp_path / "cnn" / "c").iterdir()} == {"model.c", "model.h"}
 
 
+@pytest.mark.parametrize("trainer", ["torch", "integer"])
+def test_inputs_are_dropped_while_it_learns(trainer: str, tmp_path: Path, trained: Path) -> None:
+    assert call("train", *SMALL, "--trainer", trainer, "--dropout", "0.2", "-o", tmp_path / "out") == 0
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["network"]["dropout"] == "0.2"
+    machine = zahlen.load(tmp_path / "out" / "model.zn")
+    assert machine.hash != zahlen.load(trained / "model.zn").hash
+    assert call("check", tmp_path / "out" / "model.zn", "--samples", "20", "--no-c") == 0
+
+
 def test_clipped_training_says_why_there_is_no_such_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("train", *SMALL, "--clip", "1", "-o", tmp_path / "out") == 0
     assert "no c/train.c" in capsys.readouterr().err

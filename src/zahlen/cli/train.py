@@ -50,6 +50,9 @@ def train(
         typer.Option(help="tables: products of gates are look-ups.", show_default="native"),
     ] = None,
     weights: Annotated[int, typer.Option(min=2, max=65535, help="Values of a weight: 255, 15, 3, 2, ..")] = 255,
+    dropout: Annotated[
+        float | None, typer.Option(min=0, max=0.9, help="Share of inputs dropped while it learns.", show_default="0")
+    ] = None,
     activation: Annotated[Activation, typer.Option(help="The curve that is cut into levels.")] = "tanh",
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over samples.", show_default="10; sequences: 60")
@@ -98,7 +101,7 @@ def train(
 
     zahlen train digits -o out
     zahlen train fashion-mnist --levels 16 --epochs 10 --seed 0 --twin -o out
-    zahlen train fashion-mnist --trainer integer --epochs 20 --seed 0 -o out
+    zahlen train fashion-mnist --trainer integer --epochs 40 --dropout 0.2 --seed 0 -o out
     zahlen train ~/mnist --model cnn --channels 16,32 -o out
     zahlen train wine.csv --label class --step 0.01 --hidden 32 -o out
     zahlen train book.txt --model lstm --levels 16 --cell-bits 16 --hidden 128 -o out
@@ -119,6 +122,7 @@ def train(
     for name, given in cell:
         _belongs(given is not None, recurrent, name, "only recurrent models have it; add --model lstm")
         _belongs(given is not None, model != "rnn", name, "an rnn has neither cell nor gates")
+    _belongs(dropout is not None, not recurrent, "--dropout", "recurrent models have none")
     for name, given in (("--steps", steps), ("--length", length)):
         _belongs(given is not None, text, name, "only training on a text has it")
     _belongs(epochs is not None, not text, "--epochs", "training on a text has --steps")
@@ -161,6 +165,7 @@ def train(
             model, dataset.train.values, dataset.alphabet, len(dataset.classes), **cells
         )
     else:
+        grid["dropout"] = f"{dropout or 0:.4f}".rstrip("0").rstrip(".")
         options = {**grid, "activation": activation, "hidden": widths, "channels": numbers(channels or "16,32")}
         made = recipes.Recipe.fitting(model, dataset.train.x, dataset.alphabet, len(dataset.classes), **options)
     where = {"spec": spec, "label": label, "sequence": sequence, "step": step, "test": share, "seed": seed}

@@ -13,6 +13,7 @@ except ImportError as error:
 
 from .activations import Activation, HardTanhD, Heaviside, ReLUD, SigmoidD, Sign, TanhD
 from .containers import Add, Identity, Sequential
+from .dropout import Dropout
 from .iterated import IteratedMap
 from .linear import Conv1d, Conv2d, Embedding, Linear
 from .models import network
@@ -33,6 +34,7 @@ __all__ = [
     "BatchNorm",
     "Conv1d",
     "Conv2d",
+    "Dropout",
     "Embedding",
     "Flatten",
     "HardTanhD",
