@@ -1,0 +1,66 @@
+"""How long it takes to go through all states of a threshold network: the table of successors, then the attractors.
+
+Weights are -7..7, units -1 or 1. A map without any order is the second table: its walks jump through all the memory.
+
+python benchmarks/state_graphs.py [--units 24 28] [--memory 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from zahlen import Builder, Levels
+from zahlen.analysis import state_graph
+from zahlen.analysis.attractors import attractors_of
+from zahlen.analysis.successors import successors
+from zahlen.machine import Machine
+
+
+def network(units: int, seed: int = 0) -> Machine:
+    """Every unit reads all of them."""
+    rng = np.random.default_rng(seed)
+    b = Builder()
+    h = b.register("h", (units,), Levels(-1, 1, 2), -1)
+    z = b.affine(h, rng.integers(-7, 8, (units, units)), rng.integers(-3, 4, units), name="z")
+    b.connect(h, b.staircase(z, [0], [-1, 1], name="following"))
+    return b.build(h)
+
+
+def seconds(what: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    what()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--units", type=int, nargs="+", default=[24, 28])
+    parser.add_argument("--memory", type=int, default=3, help="GiB")
+    options = parser.parse_args()
+    print(f"{platform.processor() or platform.machine()}, one thread, seconds\n")
+    print("| states | successors | attractors | together | found | the same of a map without order |")
+    print("|---|---|---|---|---|---|")
+    for units in options.units:
+        machine = network(units)
+        table = np.empty(1 << units, dtype=np.int32)
+        first = seconds(lambda: successors(machine, {}, table, lambda states: None))
+        memory = options.memory << 30
+        second = seconds(lambda: attractors_of(table, memory, lambda states: None))
+        del table
+        found = []
+        whole = seconds(lambda: found.append(state_graph(machine, memory=memory)))
+        said = f"{found[0].attractors} attractors, longest transient {found[0].longest_transient:,}"
+        del found
+        table = np.random.default_rng(1).integers(0, 1 << units, 1 << units, dtype=np.int32)
+        third = seconds(lambda: attractors_of(table, memory, lambda states: None))
+        del table
+        print(f"| 2^{units} | {first:.1f} | {second:.1f} | {whole:.1f} | {said} | {third:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
