@@ -18,7 +18,7 @@ from zahlen import Builder, Levels
 from zahlen.analysis import state_graph
 from zahlen.analysis.attractors import attractors_of
 from zahlen.analysis.successors import successors
-from zahlen.machine import Machine
+from zahlen.machine import IntArray, Machine
 
 
 def network(units: int, seed: int = 0) -> Machine:
@@ -37,6 +37,28 @@ def seconds(what: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+def parts(machine: Machine, table: IntArray, memory: int) -> tuple[float, float]:
+    """The table of successors, and the attractors found from it."""
+    first = seconds(lambda: successors(machine, {}, table, nothing))
+    return first, seconds(lambda: attractors_of(table, memory, nothing))
+
+
+def row(units: int, memory: int) -> str:
+    """The figures of a network with so many units, as a line of the table."""
+    machine = network(units)
+    first, second = parts(machine, np.empty(1 << units, dtype=np.int32), memory)
+    found = []
+    whole = seconds(lambda: found.append(state_graph(machine, memory=memory)))
+    said = f"{found.pop()}".splitlines()
+    other = np.random.default_rng(1).integers(0, 1 << units, 1 << units, dtype=np.int32)
+    third = seconds(lambda: attractors_of(other, memory, nothing))
+    return f"| 2^{units} | {first:.1f} | {second:.1f} | {whole:.1f} | {said[0]}, {said[1].strip()} | {third:.1f} |"
+
+
+def nothing(states: int) -> None:
+    pass
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--units", type=int, nargs="+", default=[24, 28])
@@ -46,20 +68,7 @@ def main() -> None:
     print("| states | successors | attractors | together | found | the same of a map without order |")
     print("|---|---|---|---|---|---|")
     for units in options.units:
-        machine = network(units)
-        table = np.empty(1 << units, dtype=np.int32)
-        first = seconds(lambda: successors(machine, {}, table, lambda states: None))
-        memory = options.memory << 30
-        second = seconds(lambda: attractors_of(table, memory, lambda states: None))
-        del table
-        found = []
-        whole = seconds(lambda: found.append(state_graph(machine, memory=memory)))
-        said = f"{found[0].attractors} attractors, longest transient {found[0].longest_transient:,}"
-        del found
-        table = np.random.default_rng(1).integers(0, 1 << units, 1 << units, dtype=np.int32)
-        third = seconds(lambda: attractors_of(table, memory, lambda states: None))
-        del table
-        print(f"| 2^{units} | {first:.1f} | {second:.1f} | {whole:.1f} | {said} | {third:.1f} |", flush=True)
+        print(row(units, options.memory << 30), flush=True)
 
 
 if __name__ == "__main__":
