@@ -106,7 +106,7 @@ def test_registers_of_different_steps():
 def test_time_that_ends_is_said():
     found = fixed_points(network(60, 0), seconds=0.001)
     assert found.status == "unknown"
-    assert str(found).endswith("there may be more, the time ended")
+    assert str(found).endswith("there may be more, the search was cut short")
 
 
 def test_replay_refuses_what_is_no_cycle():

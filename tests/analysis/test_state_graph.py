@@ -283,3 +283,24 @@ def test_kernels_refuse_what_does_not_fit():
         k.image(short[0], words[:0], 0, 4)
     with pytest.raises(ValueError, match="arrays of other lengths"):
         k.walk(short[0], short[0], short[0], used, 0, 5)
+
+
+def test_values_whose_differences_leave_64_bits():
+    b = Builder()
+    top = 2**62 + 5
+    h = b.register("h", (3,), Levels(-top, top, top))
+    b.connect(h, b.concat(b.slice(h, [1], [3]), b.slice(h, [0], [1])))
+    found = state_graph(b.build(h))
+    assert found.number(found.state(np.arange(27))).tolist() == list(range(27))
+    assert sorted(found.periods.tolist()) == [1] * 3 + [3] * 8
+
+
+def test_many_states_show_a_bar(capsys):
+    b = Builder()
+    h = b.register("h", (22,), Levels(0, 1))
+    b.connect(h, b.concat(b.slice(h, [1], [22]), b.slice(h, [0], [1])))
+    machine = b.build(h)
+    assert state_graph(machine).attractors == 190_746  # necklaces of 22 beads of two colours
+    assert "4,194,304 states, 16 MiB" in capsys.readouterr().err
+    assert state_graph(machine, progress=False).longest_transient == 0
+    assert capsys.readouterr().err == ""

@@ -25,6 +25,8 @@ MAX_TABLE = 1 << 16
 """Most entries of a table."""
 MAX_JOINT = 1 << 12
 """Most values of the elements that a table reads one by one."""
+MAX_ROWS = 1 << 25
+"""Most terms of all sums of a wire."""
 SMALL = (-(2**40), 2**40)
 
 STRUCTURAL = (op.Reshape, op.Concat, op.Slice, op.Transpose)
@@ -230,6 +232,8 @@ def _applied(digits: Digits, wire: Wire, operands: list[Any]) -> Any:
 
 def _linear(digits: Digits, wire: Wire, operands: list[Any]) -> Any:
     """A linear operation of sums: of each term by itself, with its own constant only once."""
+    if max(wire.size, *(x.size for x in operands)) * digits.width > MAX_ROWS:
+        raise _NoFormError
     columns = [np.stack([digits.summed(e).row for e in x.ravel()], axis=1) for x in operands]
     batches = [c.reshape(digits.width + 1, *x.shape) for c, x in zip(columns, operands)]
     result = apply(wire.operation, *batches).reshape(digits.width + 1, -1)

@@ -34,7 +34,7 @@ class Cycles:
         For each cycle its states as `Machine.step` takes them, a batch of `length`.
     status : str
         ``complete``: these are all there are. ``limit reached``: there may be more than were asked for. ``unknown``:
-        time ended before that was known.
+        time ended, or someone pressed Ctrl-C, before that was known.
     method : str
         ``state graph`` or ``CP-SAT``.
     """
@@ -71,7 +71,7 @@ class Cycles:
         said = {
             "complete": "these are all",
             "limit reached": "there may be more, the limit was reached",
-            "unknown": "there may be more, the time ended",
+            "unknown": "there may be more, the search was cut short",
         }
         return f"{len(self.found):,} {many} ({self.method}): {said[self.status]}"
 

@@ -205,7 +205,7 @@ class StateGraph:
 
 
 def state_graph(
-    machine: Machine, x: Any = None, *, memory: int = 1 << 31, progress: bool = False, kernels: bool = True
+    machine: Machine, x: Any = None, *, memory: int = 1 << 31, progress: bool = True, kernels: bool = True
 ) -> StateGraph:
     """Every state of a machine under a constant or periodic input: attractors, basins, transients.
 
@@ -227,7 +227,7 @@ def state_graph(
     memory : int
         Most bytes.
     progress : bool
-        Whether to show a bar.
+        Whether to show a bar, where there are 2^22 states or more.
     kernels : bool
         Whether to use compiled kernels, where there are any. Results are the same.
 
@@ -268,7 +268,9 @@ def state_graph(
     due = states * (4 if len(steps) == 1 else 8) + states // 8
     if due >= memory:
         raise LimitError(f"{name}: {states:,} states take {due:,} bytes, more than memory={memory:,}")
-    with bar(progress, f"{states:,} states, {due / 2**20:,.0f} MiB", states * (len(steps) + 2)) as done:
+    with bar(
+        progress and states >= 1 << 22, f"{states:,} states, {due / 2**20:,.0f} MiB", states * (len(steps) + 2)
+    ) as done:
         table = np.empty(states, dtype=np.int32)
         successors(machine, steps[0], table, done, kernels=kernels)
         if len(steps) > 1:

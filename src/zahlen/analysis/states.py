@@ -91,7 +91,9 @@ def numbers_of(machine: Machine, names: tuple[str, ...], batch: Mapping[str, Int
     found = np.zeros(len(next(iter(batch.values()))), dtype=np.int64)
     for name in names:
         wire = machine.wires[name]
-        digits = (batch[name].reshape(len(found), wire.size) - wire.alphabet.lo) // wire.alphabet.step
+        values = batch[name].reshape(len(found), wire.size)
+        wide = values.astype(object) if wire.bits > 63 else values  # differences may leave int64
+        digits = (wide - wire.alphabet.lo) // wire.alphabet.step
         for k in range(wire.size):
             found = found * wire.alphabet.size + digits[:, k].astype(np.int64, copy=False)
     return found
