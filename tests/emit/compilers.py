@@ -27,6 +27,13 @@ TARGETS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """Compiler and emulator by processor: big-endian, and one without a floating point unit or an operating system."""
 FLOATS = re.compile(r"__aeabi_([cdf]|\w*2[df]\b)\w*|__\w+[sdtx]f\d?\b")
 """The functions of floating point that a processor without it is linked with."""
+FLOAT_INSTRUCTIONS = {
+    "x86": r"f(?!s:|wait).*|v?cvt.*|v?(add|sub|mul|div|min|max|sqrt|cmp\w*|ucomi|comi|round|and|or|xor)(ss|sd|ps|pd)|"
+    r"v?(addsub|dp|rcp|rsqrt|rndscale|scalef|getexp|getmant|range|reduce|fixupimm)\w*(ss|sd|ps|pd)|"
+    r"v?(haddp|hsubp|fm|fnm).*",
+    "s390x": r"[a-z]*[dex]br?a?|c[defgx]{2}br?a?|ldeb.*|lxdb.*",
+}
+"""Instructions that compute with floating point, not those that only move it: vectors of integers are moved by them."""
 SANITIZED = (*STRICT, "-O0", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
@@ -51,6 +58,19 @@ def shell(command: Sequence[str | Path], expected: int = 0) -> str:
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert done.returncode == expected, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     return done.stdout
+
+
+def instructions(dump: str, file: Path) -> set[str]:
+    """Mnemonics of an object file."""
+    listing = shell([dump, "-d", "--no-show-raw-insn", file])
+    found = {line.split("\t")[1].split()[0] for line in listing.splitlines() if line.count("\t") >= 1}
+    assert len(found) > 3
+    return found
+
+
+def matching(pattern: str, instructions: set[str]) -> set[str]:
+    """Those that a pattern fits."""
+    return {name for name in instructions if re.fullmatch(pattern, name)}
 
 
 def same(found: dict[str, Any], wanted: dict[str, Any], context: object = "") -> None:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from compilers import STRICT, need, shell
+from compilers import FLOAT_INSTRUCTIONS, STRICT, instructions, matching, need, shell
 from handmade import MACHINES, mlp
 from strategies import random_machine
 
@@ -21,11 +21,6 @@ MULTIPLIES = {
     # every mnemonic in m.. but the moves; d.. are divisions
     "s390x": r"m(?!v).*|d|dr|d[ls].*|v(m[aehlo].*|ml.*)",
 }
-FLOATS = {
-    "x86": r"f(?!s:|wait).*|v?cvt.*|v?(add|sub|mul|div|min|max|sqrt|cmp|ucomi|comi|round|and|or|xor)(ss|sd|ps|pd)|"
-    r"v?(haddp|hsubp|fm|fnm).*",
-    "s390x": r"[a-z]*[dex]br?a?|c[defgx]{2}br?a?|ldeb.*|lxdb.*",
-}
 SOFT_FLOAT = re.compile(r"__(add|sub|mul|div|neg|eq|ne|lt|le|gt|ge|fix|float|extend|trunc)\w*[sdtx]f\w*")
 
 
@@ -35,14 +30,7 @@ def compiled_object(machine: Machine, form: str, directory: Path, target: str, *
     need(compiler, dump)
     c.write(machine, directory, multiply=form)
     shell([compiler, *STRICT, *flags, "-c", directory / "model.c", "-o", directory / "model.o"])
-    listing = shell([dump, "-d", "--no-show-raw-insn", directory / "model.o"])
-    mnemonics = {line.split("\t")[1].split()[0] for line in listing.splitlines() if line.count("\t") >= 1}
-    assert len(mnemonics) > 5
-    return mnemonics, shell([dump, "-t", directory / "model.o"])
-
-
-def matching(pattern: str, mnemonics: set[str]) -> set[str]:
-    return {m for m in mnemonics if re.fullmatch(pattern, m)}
+    return instructions(dump, directory / "model.o"), shell([dump, "-t", directory / "model.o"])
 
 
 NETWORKS = {
@@ -74,7 +62,7 @@ def test_multiplications_are_found_where_they_are(tmp_path: Path, target: str) -
 def test_no_floating_point(tmp_path: Path, form: str, target: str) -> None:
     for network in ("mlp", "gated", "image"):
         mnemonics, symbols = compiled_object(NETWORKS[network](), form, tmp_path, target, "-O2")
-        assert not matching(FLOATS[target], mnemonics)
+        assert not matching(FLOAT_INSTRUCTIONS[target], mnemonics)
         assert not SOFT_FLOAT.search(symbols)
         text = (tmp_path / "model.c").read_text() + (tmp_path / "model.h").read_text()
         assert not re.search(r"\b(float|double|malloc|calloc|alloca)\b|\d\.\d|<math|<stdlib", text)
@@ -86,9 +74,7 @@ def test_floating_point_is_found_where_it_is(tmp_path: Path, target: str) -> Non
     need(compiler, dump)
     (tmp_path / "f.c").write_text("double f(double a, int b) { return a * b + 1.5; }\n")
     shell([compiler, "-O2", "-c", tmp_path / "f.c", "-o", tmp_path / "f.o"])
-    listing = shell([dump, "-d", "--no-show-raw-insn", tmp_path / "f.o"])
-    mnemonics = {line.split("\t")[1].split()[0] for line in listing.splitlines() if line.count("\t") >= 1}
-    assert matching(FLOATS[target], mnemonics)
+    assert matching(FLOAT_INSTRUCTIONS[target], instructions(dump, tmp_path / "f.o"))
 
 
 @pytest.mark.parametrize("form", c.MULTIPLY)

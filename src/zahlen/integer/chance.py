@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isqrt
+from math import isqrt, prod
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,7 @@ def root_bound(scale: int, fan_in: int) -> int:
 
 def noise(seed: int, shape: tuple[int, ...]) -> IntArray:
     """int64 array of 32-bit numbers, one for each place: Wellons' low-bias hash of place and seed."""
-    x = np.arange(int(np.prod(shape)), dtype=np.uint64) * np.uint64(0x9E3779B9) + np.uint64(seed)
+    x = np.arange(prod(shape), dtype=np.uint64) * np.uint64(0x9E3779B9) + np.uint64(seed)
     mask = np.uint64(0xFFFFFFFF)
     x &= mask
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
