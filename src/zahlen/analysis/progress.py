@@ -1,4 +1,4 @@
-"""The bar that long analyses show."""
+"""What long analyses show of their course."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 
 @contextlib.contextmanager
@@ -18,3 +18,20 @@ def bar(shown: bool, name: str, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(console=Console(stderr=True), refresh_per_second=4) as bars:
         task = bars.add_task(name, total=total)
         yield lambda steps: bars.update(task, advance=steps)
+
+
+@contextlib.contextmanager
+def counter(shown: bool, name: str) -> Iterator[Callable[[int, int], None] | None]:
+    """How many states were gone through, and how many are known, as it is told; None if not to be shown.
+
+    >>> with counter(False, "automaton") as report:
+    ...     report is None
+    True
+    """
+    if not shown:
+        yield None
+        return
+    columns = SpinnerColumn(), TextColumn("{task.description}: {task.fields[course]}"), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as bars:
+        task = bars.add_task(name, total=None, course="")
+        yield lambda done, known: bars.update(task, course=f"{done:,} of {known:,} states so far")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -11,13 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..machine import InputError, IntArray, Machine
+from ..machine import InputError, IntArray, Machine, bits
 
 MAX_BATCH = 1 << 14
 """Most states times symbols that are stepped at once."""
-
-Row = tuple[int, ...]
-"""A state: the elements of all registers, in their order."""
 
 
 def number_of(machine: Machine, names: tuple[str, ...]) -> int:
@@ -32,28 +29,34 @@ def number_of(machine: Machine, names: tuple[str, ...]) -> int:
     return prod(machine.wires[name].alphabet.size ** machine.wires[name].size for name in names)
 
 
-def every(machine: Machine, names: tuple[str, ...]) -> list[Row]:
-    """All values that these wires can have together; see `number_of` before."""
+def every(machine: Machine, names: tuple[str, ...]) -> IntArray:
+    """All values that these wires can have together, a row each; see `number_of` before."""
     alphabets = [machine.wires[name].alphabet for name in names for _ in range(machine.wires[name].size)]
-    return list(product(*(range(a.lo, a.hi + 1, a.step) for a in alphabets)))
+    values = list(product(*(range(a.lo, a.hi + 1, a.step) for a in alphabets)))
+    return np.array(values, dtype=_narrow(machine, names)).reshape(len(values), len(alphabets))
 
 
-def arrays(machine: Machine, names: tuple[str, ...], rows: list[Row]) -> dict[str, IntArray]:
+def arrays(machine: Machine, names: tuple[str, ...], rows: IntArray) -> dict[str, IntArray]:
     """Values of these wires as a batch of arrays by name."""
     found, column = {}, 0
     for name in names:
         wire = machine.wires[name]
-        part = [row[column : column + wire.size] for row in rows]
-        found[name] = np.array(part, dtype=wire.value_dtype).reshape(len(rows), *wire.shape)
+        part = rows[:, column : column + wire.size]
+        found[name] = part.astype(wire.value_dtype).reshape(len(rows), *wire.shape)
         column += wire.size
     return found
 
 
-def rows(machine: Machine, names: tuple[str, ...], batch: Mapping[str, IntArray]) -> list[Row]:
-    """The inverse of `arrays`."""
-    length = len(next(iter(batch.values()), ()))
-    columns = [batch[name].reshape(length, machine.wires[name].size).tolist() for name in names]
-    return [tuple(v for part in parts for v in part) for parts in zip(*columns)]
+def rows(machine: Machine, names: tuple[str, ...], batch: Mapping[str, IntArray], count: int = 1) -> IntArray:
+    """The inverse of `arrays`: the elements of all wires in their order, a row for each of the batch.
+
+    The integers are of the narrowest type that holds the alphabets. Without wires there are `count` empty rows.
+    """
+    dtype = _narrow(machine, names)
+    if not names:
+        return np.empty((count, 0), dtype)
+    parts = [batch[name].reshape(len(batch[name]), machine.wires[name].size).astype(dtype) for name in names]
+    return np.ascontiguousarray(np.concatenate(parts, axis=1))
 
 
 def shown_count(number: int) -> str:
@@ -99,7 +102,20 @@ def numbers_of(machine: Machine, names: tuple[str, ...], batch: Mapping[str, Int
     return found
 
 
-def symbols(machine: Machine, inputs: Any = None) -> list[Row]:
+def keys(rows: IntArray) -> list[Hashable]:
+    """Something for each row that is equal iff the rows are.
+
+    >>> a, b, c = keys(np.array([[1, 2], [1, 3], [1, 2]], dtype=np.int8))
+    >>> a == b, a == c
+    (False, True)
+    """
+    if rows.dtype == object or rows.shape[1] == 0:
+        return list(map(tuple, rows.tolist()))
+    found: list[Hashable] = np.ascontiguousarray(rows).view(f"V{rows.shape[1] * rows.itemsize}").ravel().tolist()
+    return found
+
+
+def symbols(machine: Machine, inputs: Any = None) -> IntArray:
     """The given input symbols, a batch as `Machine.step` takes it, each once; by default all of the alphabet.
 
     Raises
@@ -112,9 +128,15 @@ def symbols(machine: Machine, inputs: Any = None) -> list[Row]:
     if not machine.inputs:
         raise InputError("this machine has no inputs, so there are no input symbols to choose from")
     found = rows(machine, machine.inputs, machine.trace(inputs))
-    if not found:
+    if not len(found):
         raise InputError("at least one input symbol is due")
-    return list(dict.fromkeys(found))
+    first = {key: k for k, key in reversed(list(enumerate(keys(found))))}
+    return found[sorted(first.values())]
+
+
+def _narrow(machine: Machine, names: tuple[str, ...]) -> np.dtype[Any]:
+    width = max((bits(machine.wires[n].alphabet.lo, machine.wires[n].alphabet.hi) for n in names), default=1)
+    return np.dtype(object if width > 64 else f"i{next(size for size in (1, 2, 4, 8) if width <= 8 * size)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,10 +146,11 @@ class StateSpace:
     Attributes
     ----------
     machine : Machine
-    symbols : list of tuple
+    symbols : int array (symbols, elements)
         Input symbols.
-    states : list of tuple
-        The initial state is the first where the states are the reachable ones.
+    states : int array (states, elements)
+        The elements of all registers in their order. The initial state is the first where the states are the
+        reachable ones.
     table : int array (symbols, states)
         Index of the next state.
     origin : list of (state, symbol), or None
@@ -135,18 +158,18 @@ class StateSpace:
     """
 
     machine: Machine
-    symbols: list[Row]
-    states: list[Row]
+    symbols: IntArray
+    states: IntArray
     table: NDArray[np.int64]
     origin: list[tuple[int, int]] | None
 
     def state(self, index: int) -> dict[str, IntArray]:
         """A state as `Machine.step` takes it, a batch of one."""
-        return arrays(self.machine, self.machine.registers, [self.states[index]])
+        return arrays(self.machine, self.machine.registers, self.states[index : index + 1])
 
     def inputs(self, symbol: int) -> dict[str, IntArray]:
         """A symbol as `Machine.step` takes it, a batch of one."""
-        return arrays(self.machine, self.machine.inputs, [self.symbols[symbol]])
+        return arrays(self.machine, self.machine.inputs, self.symbols[symbol : symbol + 1])
 
     def word(self, index: int) -> list[int]:
         """A shortest word of symbols from the initial state to this one."""
@@ -157,19 +180,37 @@ class StateSpace:
         return found[::-1]
 
 
-def explore(machine: Machine, letters: list[Row], most: int, *, reachable: bool) -> StateSpace | None:
+Watch = Callable[[Any], None]
+"""Takes what a machine put out under each symbol, from one state after the other."""
+
+
+def explore(
+    machine: Machine,
+    letters: IntArray,
+    most: int,
+    *,
+    reachable: bool,
+    initial: Mapping[str, IntArray] | None = None,
+    watch: Watch | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> StateSpace | None:
     """The states that words of these symbols reach from the initial state, breadth first; or all states.
 
     Parameters
     ----------
     machine : Machine
-        One with registers.
-    letters : list of tuple
+    letters : int array (symbols, elements)
         As `symbols` returns them.
     most : int
         Most states to go through.
     reachable : bool
         Otherwise all states of the registers' alphabets.
+    initial : mapping, optional
+        A state as `Machine.step` takes it, a batch of one, from which to start.
+    watch : callable, optional
+        Gets the outputs, as `Machine.step` returns them, in batches: those of the first state under all symbols first.
+    report : callable, optional
+        Is told how many states were gone through and how many are known.
 
     Returns
     -------
@@ -181,39 +222,58 @@ def explore(machine: Machine, letters: list[Row], most: int, *, reachable: bool)
     >>> b = Builder()
     >>> n = b.register("n", (1,), Levels(0, 7), 1)
     >>> b.connect(n, b.lookup(n, [1, 4, 7, 2, 5, 0, 3, 6]))
-    >>> space = explore(b.build(n), [()], 100, reachable=True)
-    >>> space.states, space.table.tolist()
-    ([(1,), (4,), (5,), (0,)], [[1, 2, 3, 0]])
+    >>> machine = b.build(n)
+    >>> space = explore(machine, symbols(machine), 100, reachable=True)
+    >>> space.states.ravel().tolist(), space.table.tolist()
+    ([1, 4, 5, 0], [[1, 2, 3, 0]])
     """
     if not reachable and number_of(machine, machine.registers) > most:
         return None
-    initial = rows(machine, machine.registers, machine.initial_state())
-    states = initial if reachable else every(machine, machine.registers)
-    index = {state: k for k, state in enumerate(states)}
+    begin = machine.initial_state() if initial is None else initial
+    first = rows(machine, machine.registers, begin) if reachable else every(machine, machine.registers)
+    index = {key: k for k, key in enumerate(keys(first))}
+    parts, frontier, known = [first], [first], len(first)
     origin = [(-1, -1)]
-    following: list[int] = []
-    done = 0
-    while done < len(states):
-        batch = states[done : done + max(1, MAX_BATCH // len(letters))]
-        for k, state in enumerate(_followers(machine, batch, letters)):
-            if state not in index:
-                if len(states) == most:
-                    return None
-                index[state] = len(states)
-                states.append(state)
-                origin.append((done + k // len(letters), k % len(letters)))
-            following.append(index[state])
-        done += len(batch)
-    table = np.array(following, dtype=np.int64).reshape(len(states), len(letters)).T
-    return StateSpace(machine, letters, states, table, origin if reachable else None)
+    following: list[NDArray[np.int64]] = []
+    done, size = 0, max(1, MAX_BATCH // len(letters))
+    while frontier:
+        waiting = np.concatenate(frontier)
+        frontier = []
+        for start in range(0, len(waiting), size):
+            batch = waiting[start : start + size]
+            reached = _followers(machine, batch, letters, watch)
+            named = keys(reached)
+            places = np.fromiter((index.setdefault(key, -1) for key in named), dtype=np.int64, count=len(named))
+            fresh = []
+            for k in np.flatnonzero(places < 0).tolist():
+                if index[named[k]] < 0:
+                    if known == most:
+                        return None
+                    index[named[k]] = known
+                    known += 1
+                    fresh.append(k)
+                    origin.append((done + k // len(letters), k % len(letters)))
+                places[k] = index[named[k]]
+            if fresh:
+                frontier.append(reached[fresh])
+            following.append(places)
+            done += len(batch)
+            if report is not None:
+                report(done, known)
+        parts += frontier
+    table = np.concatenate(following).reshape(known, len(letters)).T
+    return StateSpace(machine, letters, np.concatenate(parts), table, origin if reachable else None)
 
 
-def _followers(machine: Machine, states: list[Row], letters: list[Row]) -> list[Row]:
+def _followers(machine: Machine, states: IntArray, letters: IntArray, watch: Watch | None) -> IntArray:
     """The state after each of the states, under each of the symbols."""
-    found: list[Row] = []
+    found = []
     for k in range(0, len(letters), MAX_BATCH):
         part = letters[k : k + MAX_BATCH]
-        x = arrays(machine, machine.inputs, part * len(states))
-        state = arrays(machine, machine.registers, [state for state in states for _ in part])
-        found += rows(machine, machine.registers, machine.step(state, x)[0])
-    return found
+        x = arrays(machine, machine.inputs, np.tile(part, (len(states), 1)))
+        state = arrays(machine, machine.registers, np.repeat(states, len(part), axis=0))
+        after, output = machine.step(state, x)
+        found.append(rows(machine, machine.registers, after, len(states) * len(part)))
+        if watch is not None:
+            watch(output)
+    return np.concatenate(found)

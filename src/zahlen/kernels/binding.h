@@ -33,6 +33,9 @@ void train_choose(const char *name);
 // state_graph.c
 PyObject *state_graph_module(void);
 
+// automata.c
+PyObject *automata_module(void);
+
 // engine_module.c
 PyObject *engine_program(PyObject *self, PyObject *args);
 PyObject *engine_execute(PyObject *self, PyObject *const *args, Py_ssize_t count);

@@ -306,12 +306,15 @@ PyMODINIT_FUNC PyInit__native(void) {
         engine_choose(variant_name(k));
         train_choose(variant_name(k));
     }
-    PyObject *made = PyModule_Create(&module), *train = train_module(), *state_graph = state_graph_module();
-    if (made == NULL || train == NULL || PyModule_AddObjectRef(made, "train", train) != 0 || state_graph == NULL ||
-        PyModule_AddObjectRef(made, "state_graph", state_graph) != 0) {
-        Py_CLEAR(made);
+    static PyObject *(*const make[])(void) = {train_module, state_graph_module, automata_module};
+    static const char *const names[] = {"train", "state_graph", "automata"};
+    PyObject *made = PyModule_Create(&module);
+    for (size_t k = 0; made != NULL && k < sizeof make / sizeof *make; k++) {
+        PyObject *part = make[k]();
+        if (part == NULL || PyModule_AddObjectRef(made, names[k], part) != 0) {
+            Py_CLEAR(made);
+        }
+        Py_XDECREF(part);
     }
-    Py_XDECREF(train);
-    Py_XDECREF(state_graph);
     return made;
 }
