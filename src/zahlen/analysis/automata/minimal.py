@@ -6,11 +6,16 @@ one only, and so is the breadth-first order, so either way the result is the sam
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels import native
 from .model import Automaton, Int32
+
+MOST_ROUNDS = 8
+"""How often all states are refined at once before Hopcroft's algorithm begins."""
 
 kernels = getattr(native, "automata", None)
 
@@ -37,7 +42,15 @@ def minimise(a: Automaton) -> Automaton:
     order, number = breadth_first(a.transitions, a.initial)
     transitions = number[a.transitions[order]]
     outputs = a.outputs[order]
-    blocks, block = coarsest(transitions, _signatures(outputs))
+    labels = _signatures(outputs)
+    # as long as many states are told apart a symbol further on, all at once is quicker than block by block
+    for _ in range(MOST_ROUNDS):
+        finer = _signatures(np.column_stack([labels, labels[transitions]]))
+        many = finer.max() > 2 * labels.max() + 1
+        labels = finer
+        if not many:
+            break
+    blocks, block = coarsest(transitions, labels)
     _, chosen = np.unique(block, return_index=True)
     # blocks in the order of their first states, which is the breadth-first order of blocks
     chosen = np.sort(chosen)
@@ -136,9 +149,9 @@ def _hopcroft(transitions: Int32, labels: Int32, count: int) -> tuple[int, Int32
     return len(members), np.array(block, dtype=np.int32)
 
 
-def _signatures(outputs: Int32) -> NDArray[np.int64]:
-    """A number for each different row of outputs."""
-    columns = outputs.reshape(len(outputs), -1).astype(np.int64)
+def _signatures(rows: NDArray[Any]) -> NDArray[np.int64]:
+    """A number for each different row."""
+    columns = rows.reshape(len(rows), -1).astype(np.int64)
     width = int(columns.max()) + 1
     code, size = np.zeros(len(columns), dtype=np.int64), 1
     for column in columns.T:
