@@ -210,6 +210,11 @@ def summary(results: list[dict[str, Any]]) -> str:
             f"{head} | {verdict} | {r['reached']:,} | {r['states']:,} | {r['seconds']:.2f} | {r['learned_states']:,} | "
             f"{'yes' if r['learned_right'] else 'no'} | {r['queries']:,} | {r['learned_seconds']:.1f} |"
         )
+    for r in results:
+        if "equal" not in r:
+            name = f"{r['kind'].upper()} {r['units']} units, seed {r['seed']}"
+            accuracy = f"training accuracy {100 * r['accuracy']:.2f} %"
+            lines += ["", f"Not decided: grammar {r['grammar']}, {name}, {accuracy}: more than {STATES:,} states."]
     refuted = [r for r in results if r.get("equal") is False]
     if refuted:
         lines += ["", "Refuted on the way, each by its shortest word:", ""]
