@@ -19,14 +19,15 @@ from .optimisers import Momentum, fraction, latent_rate, settle
 class IntegerSGD:
     """Gradient descent by integer division: V <- V - trunc(G / inverse) - trunc(V / decay).
 
-    The optimiser of NITRO-D (arXiv 2407.11698, section 3.3, algorithm 1), whose rates are integers that are divided
-    by. Division cuts off towards zero, so gradients below `inverse` do nothing, nor do weights below `decay` decay.
+    The optimiser of NITRO-D (arXiv 2407.11698), whose rates are integers that are divided by. Division cuts off towards
+    zero, so gradients below `inverse` do nothing, nor do weights below `decay` decay.
 
     The paper's scaling layers divide by a layer's inputs on the way forward, but not on the way back, so that a rate
     means the same whatever their number; here `lr` is divided by it (weights only), which comes to the same.
 
     Ours departs from the paper in this: its rate is an integer, here it is the integer nearest to what `lr` comes to in
-    each parameter's units; its weights, of 16 bits in practice, are here the latent ones, whose upper bits are used.
+    each parameter's units; its weights, of 16 bits in practice, are here the latent ones, whose upper bits are used;
+    learning layers have the same `decay` as all others.
 
     Parameters
     ----------
@@ -74,12 +75,12 @@ class BooleanOptimiser:
     BOLD (arXiv 2405.16339, section 3.3, equations 9 to 11): m <- beta m + lr G; where m and the weight have the same
     sign and |m| >= 1 the weight flips, and m starts anew from zero; beta is the share of the parameter's weights that
     did not flip in the step before. With Boolean weights and activations, xnor is a product of -1 and 1, a neuron's
-    count of votes is `Linear`, and the aggregated variation of a weight (equations 5 and 7) is its gradient.
+    count of votes is `Linear`, and the aggregated variation of a weight is its gradient.
 
-    Ours departs from the paper in this: votes are weighed by the slope of tanh, as its appendix C has it, through the
-    table of differences of `Sign`; G is the mean gradient by real values, so that `lr` does not depend on the batch;
-    m is an integer in units of 2^-20, clamped to 32 bits; a weight's latent twin only repeats it; parameters of
-    more than two values, such as biases, take the steps of another optimiser, as the paper's do those of Adam.
+    Ours departs from the paper in this: votes are weighed by the slope of tanh, from the table of differences of `Sign`;
+    G is the mean gradient by real values, so that `lr` does not depend on the batch; m is an integer in units of 2^-20,
+    clamped to 32 bits; a weight's latent twin only repeats it; parameters of more than two values, such as biases, take
+    the steps of another optimiser, as the paper's do those of Adam.
 
     Parameters
     ----------

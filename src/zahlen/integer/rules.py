@@ -119,8 +119,8 @@ class FeedbackAlignment(_Local):
     """Direct feedback alignment: the output's error reaches each block through a fixed random matrix.
 
     The gradient by a hidden block's output h_k is e B_k, where e is that by the network's output and B_k a matrix of
-    random integers that never changes (Nøkland, arXiv 1609.01596, equation 7; in integers: PocketNN, arXiv 2201.02863,
-    section 3.3). B_k is uniform in +-gain / sqrt(outputs).
+    random integers that never changes (Nøkland, arXiv 1609.01596; in integers: PocketNN, arXiv 2201.02863). B_k is
+    uniform in +-gain / sqrt(outputs).
 
     Ours departs from PocketNN in this: its pocket activations, piecewise linear ones of 8 bits, are here whatever
     staircase stands in the network; loss and steps are the trainer's (PocketNN has a squared loss and plain gradient
@@ -166,12 +166,12 @@ class FeedbackAlignment(_Local):
 class LocalLosses(_Local):
     """Local losses: each block learns from a linear classifier of its own output, which is thrown away in the end.
 
-    The integer local-loss blocks of NITRO-D (arXiv 2407.11698, section 3): behind each hidden block stand *learning
-    layers*, one affine layer to as many outputs as there are classes; its loss is the block's loss. The last block has
-    the network's own.
+    The integer local-loss blocks of NITRO-D (arXiv 2407.11698): behind each hidden block stand *learning layers*, one
+    affine layer to as many outputs as there are classes; its loss is the block's loss. The last block has the network's
+    own.
 
-    Ours departs from NITRO-D in this: a NITRO scaling layer and an activation are one staircase here, whose thresholds
-    are the division; gradients are in units of real values; learning layers see a block's whole output, without the
+    Ours departs from NITRO-D in this: a NITRO scaling layer and its NITRO-ReLU are whatever staircase stands in the
+    network, whose thresholds are the division; gradients are in units of real values; learning layers see a block's whole output, without the
     pooling before them. The paper's loss is the residual sum of squares, and its steps are `IntegerSGD`.
 
     Parameters
