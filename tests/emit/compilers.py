@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -37,13 +37,18 @@ FLOAT_INSTRUCTIONS = {
 SANITIZED = (*STRICT, "-O0", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
+def lacks(reason: str) -> NoReturn:
+    """Skip the test for a reason, or fail it where everything must be there."""
+    if os.environ.get("ZAHLEN_REQUIRE_TOOLS") == "1":
+        pytest.fail(f"{reason}, and ZAHLEN_REQUIRE_TOOLS=1")
+    pytest.skip(reason)
+
+
 def need(*tools: str) -> None:
-    """Skip the test where a tool is missing, or fail it where all of them must be there."""
+    """Leave the test out where a tool is missing."""
     missing = [tool for tool in tools if shutil.which(tool) is None]
-    if missing and os.environ.get("ZAHLEN_REQUIRE_TOOLS") == "1":
-        pytest.fail(f"{missing[0]} is not installed, and ZAHLEN_REQUIRE_TOOLS=1")
     if missing:
-        pytest.skip(f"{missing[0]} is not installed")
+        lacks(f"{missing[0]} is not installed")
 
 
 def target(name: str) -> dict[str, tuple[str, ...]]:
