@@ -77,10 +77,10 @@ class BooleanOptimiser:
     did not flip in the step before. With Boolean weights and activations, xnor is a product of -1 and 1, a neuron's
     count of votes is `Linear`, and the aggregated variation of a weight is its gradient.
 
-    Ours departs from the paper in this: votes are weighed by the slope of tanh, from the table of differences of `Sign`;
-    G is the mean gradient by real values, so that `lr` does not depend on the batch; m is an integer in units of 2^-20,
-    clamped to 32 bits; a weight's latent twin only repeats it; parameters of more than two values, such as biases, take
-    the steps of another optimiser, as the paper's do those of Adam.
+    Ours departs from the paper in this: votes are weighed by the slope of tanh, from the table of differences of
+    `Sign`; G is the mean gradient by real values, so that `lr` does not depend on the batch; m is an integer in units
+    of 2^-20, clamped to 32 bits; a weight's latent twin only repeats it; parameters of more than two values, such as
+    biases, take the steps of another optimiser, as the paper's do those of Adam.
 
     Parameters
     ----------

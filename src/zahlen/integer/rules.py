@@ -171,8 +171,9 @@ class LocalLosses(_Local):
     own.
 
     Ours departs from NITRO-D in this: a NITRO scaling layer and its NITRO-ReLU are whatever staircase stands in the
-    network, whose thresholds are the division; gradients are in units of real values; learning layers see a block's whole output, without the
-    pooling before them. The paper's loss is the residual sum of squares, and its steps are `IntegerSGD`.
+    network, whose thresholds are the division; gradients are in units of real values; learning layers see a block's
+    whole output, without the pooling before them. The paper's loss is the residual sum of squares, and its steps are
+    `IntegerSGD`.
 
     Parameters
     ----------
