@@ -20,6 +20,7 @@ from .epochs import Epoch
 from .layer import Layer, Parameter
 from .losses import CrossEntropy, Hinge, Loss, Squared
 from .models import network
+from .norm import BatchNorm
 from .optimisers import Momentum, Optimiser
 from .pools import MaxPool2d, SumPool2d
 from .published import BooleanOptimiser, IntegerSGD
@@ -37,6 +38,7 @@ __all__ = [
     "Activation",
     "Add",
     "Backpropagation",
+    "BatchNorm",
     "BooleanOptimiser",
     "Chance",
     "Conv2d",

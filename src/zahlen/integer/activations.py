@@ -14,6 +14,7 @@ from ..flow import Spec
 from ..machine import Builder, IntArray, LayerError, Levels, MachineError, Wire, tables
 from .arithmetic import INT32, SHORT, Slopes, Steps
 from .layer import Layer
+from .norm import BatchNorm
 
 REACH = 8
 """Curves are taken to be flat beyond this."""
@@ -27,6 +28,8 @@ class Activation(Layer):
     """A staircase with thresholds at `points` of the real line, and equally spaced levels."""
 
     local = True
+    norm: BatchNorm | None = None
+    """The batch norm before, which is folded into the thresholds."""
 
     def __init__(self, points: Sequence[tables.Point], alphabet: Levels, unit: Fraction) -> None:
         self.points, self.alphabet, self.unit = tuple(points), alphabet, unit
@@ -69,7 +72,11 @@ class Activation(Layer):
         return self.slopes(d, self.kept)
 
     def emit(self, builder: Builder, x: Wire) -> Wire:
-        return builder.staircase(x, self.steps.thresholds, self.steps.values)
+        thresholds, values = self.steps.thresholds, self.steps.values
+        if self.norm is None:
+            return builder.staircase(x, thresholds, values)
+        folded = self.norm.fold(thresholds)
+        return builder.staircase(x, folded, np.broadcast_to(values, (len(folded), len(values))))
 
     def describe(self) -> str:
         return str(self.alphabet.size)

@@ -11,11 +11,12 @@ import numpy as np
 
 from ..flow import Spec
 from ..machine import Builder, InputError, IntArray, LayerError, Levels, Machine, Wire
+from .activations import Activation
 from .affine import Affine
 from .arithmetic import clamped
 from .chance import Chance
-from .convolution import Conv2d
 from .layer import Layer, Parameter
+from .norm import BatchNorm
 from .optimisers import fraction
 from .recurrent import Recurrent, State
 from .shape import Input, channels_first
@@ -91,10 +92,14 @@ class Sequential(Layer):
 
     def _chain(self, spec: Spec, layers: tuple[Layer, ...]) -> Spec:
         self._steps: list[Layer] = []
-        for layer in layers:
+        for layer, behind in zip(layers, [*layers[1:], None]):
+            if isinstance(layer, BatchNorm):
+                if not isinstance(behind, Activation):
+                    raise layer.fail("folds into the staircase behind it; put an activation right after it")
+                behind.norm = layer
             spec = layer.bind(spec)
             last = self._steps[-1] if self._steps else None
-            if isinstance(last, Conv2d) and layer.local:
+            if last is not None and last.tail is not None and layer.local:
                 last.tail.append(layer)
             else:
                 self._steps.append(layer)
@@ -212,7 +217,9 @@ class Sequential(Layer):
         if self._seen is None:
             return run_forward(self._steps, x)
         for name, layer in zip(self._names, self.children):
-            x = self._seen[name] = layer.forward(x)
+            x = layer.forward(x)
+            if name:
+                self._seen[name] = x
         return x
 
     def backward(self, d: IntArray) -> IntArray:
@@ -230,7 +237,7 @@ class Sequential(Layer):
         self._names = []
         for layer in self.children:
             x = layer.emit(builder, x)
-            self._names.append(x.name)
+            self._names.append("" if isinstance(layer, BatchNorm) else x.name)  # which is part of the next
         return x
 
     def trace(self, x: Any) -> dict[str, IntArray]:
@@ -244,7 +251,7 @@ class Sequential(Layer):
                 if isinstance(layer, Sequential):
                     layer._seen = seen
                     stack.callback(setattr, layer, "_seen", None)
-                if isinstance(layer, Conv2d):
+                if layer.tail:
                     stack.callback(setattr, layer, "tail", layer.tail)
                     layer.tail = []  # each layer for itself
             self(x)

@@ -17,7 +17,7 @@ from ..machine import Builder, IntArray, LayerError, Levels, Wire
 from ..windows import padding_per_axis, per_axis, window_counts
 from . import arithmetic as do
 from .affine import Affine
-from .layer import Layer, whole
+from .layer import whole
 
 CACHE = 2**19
 """Bytes of images that are worked on at a time."""
@@ -161,9 +161,6 @@ class Conv2d(Affine):
     >>> bool((model(x) == model.machine().run(x)).all())
     True
     """
-
-    tail: list[Layer]
-    """Layers behind it that each part of a batch goes through while it is in the cache."""
 
     def __init__(
         self,
@@ -322,9 +319,9 @@ class Conv2d(Affine):
         back = make((0 if self.first else len(d), *lengths, channels), dtype=np.int16)
         for k, part in enumerate(self._parts(len(d))):
             dz = d[part]
-            for i in reversed(range(len(self.tail))):
-                self.tail[i].kept = self._kept[k][i]
-                dz = self.tail[i].backward(dz)
+            for layer, kept in zip(reversed(self.tail or []), reversed(self._kept[k] if self.tail else [])):
+                layer.kept = kept
+                dz = layer.backward(dz)
             self._add_gradient(self._x[part], dz)
             if self.bias is not None:
                 total = do.column_sums(dz.reshape(-1, self.out_channels))

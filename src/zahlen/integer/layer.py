@@ -45,6 +45,8 @@ class Parameter:
     unit : Fraction
         Integer steps of the gradient per 1.0.
     momentum : int32 array
+    learns : bool
+        Whether optimisers move it. What does not learn is a statistic, which its layer keeps.
     """
 
     grid: Levels
@@ -54,6 +56,7 @@ class Parameter:
     gradient: IntArray = field(init=False)
     unit: Fraction = field(init=False, default=Fraction(1))
     bound: int = field(init=False, default=0)
+    learns: bool = True
 
     def __post_init__(self) -> None:
         self.momentum = np.zeros(self.latent.shape, dtype=np.int32)
@@ -90,6 +93,7 @@ class Layer:
     first: bool = False  # whether nobody asks for the gradient of the input
     local: bool = False  # whether all that `backward` needs to know of a batch is in `kept`
     kept: Any = None
+    tail: list[Layer] | None = None  # local layers behind it that it runs through, a part of the batch at a time
     draw: int | None = None  # seed of a training step's random numbers; none in eval mode
 
     def bind(self, spec: Spec) -> Spec:

@@ -21,7 +21,6 @@ from .activations import Activation
 from .affine import Linear
 from .chance import Chance
 from .containers import Sequential, ends_gradients, run_backward, run_forward
-from .convolution import Conv2d
 from .layer import Layer, Parameter
 from .losses import Loss, named
 from .optimisers import fraction
@@ -263,5 +262,5 @@ def blocks(model: Sequential) -> list[list[Layer]]:
 
 
 def _activates(layer: Layer) -> bool:
-    inside = [*layer.layers(), *(layer.tail if isinstance(layer, Conv2d) else ())]
+    inside = [*layer.layers(), *(layer.tail or ())]
     return any(isinstance(part, Activation) for part in inside)

@@ -68,6 +68,7 @@ class Run:
         self.rule = rule or Backpropagation()
         self.rule.begin(model, source.most)
         self.parameters = list(self.rule.parameters())
+        self.learning = [p for p in self.parameters if p.learns]
         if not self.parameters:
             raise LayerError("fit: the model has no parameter to train")
         self.model, self.source, self.chance, self.optimiser, self.total = model, source, chance, optimiser, steps
@@ -123,7 +124,7 @@ class Run:
         for (dropping, rounding), step in zip(words, range(first, min(first + self.source.steps, self.total))):
             self.model.train(dropping)
             value, hits, count = next(parts)
-            clamps += self.optimiser.step(self.parameters, self.source.batch, self.part(step), rounding)
+            clamps += self.optimiser.step(self.learning, self.source.batch, self.part(step), rounding)
             loss, done = loss + value, done + count
             right = None if right is None or hits is None else right + hits
             seen = means(loss, right, done)

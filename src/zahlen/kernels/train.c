@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "levels.h"
+#include "norm.h"
 #include "numbers.h"
 #include "vector.h"
 #include "windows.h"
@@ -858,6 +859,10 @@ static void add_rows(const int16_t *d, const int32_t *index, int64_t rows, int64
 }
 
 const Train JOIN(train, VARIANT) = {
+    .moments = JOIN(moments, VARIANT),
+    .normalise = JOIN(normalise, VARIANT),
+    .dots = JOIN(dots, VARIANT),
+    .norm_back = JOIN(norm_back, VARIANT),
     .maxpool = JOIN(maxpool, VARIANT),
     .sumpool = JOIN(sumpool, VARIANT),
     .pool_back = JOIN(pool_back, VARIANT),

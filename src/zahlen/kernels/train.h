@@ -51,6 +51,16 @@ typedef struct {
     int64_t lo, shift, count;
 } Buckets;
 
+// Of each channel: (z - mean) factor / 2^shift, times gamma, plus beta.
+typedef struct {
+    const int64_t *mean, *factor, *shift, *gamma, *beta;
+} Norm;
+
+// Of each channel: (d - mean / 2^8 - x slope / 2^26) factor 2^8 / 2^shift.
+typedef struct {
+    const int64_t *mean, *slope, *factor, *shift;
+} NormBack;
+
 typedef struct {
     int64_t factor;        // (greatest - logit) * factor >> 24 is a place in `powers`
     int64_t bits;          // a probability of 1 is 2^bits
@@ -126,6 +136,11 @@ typedef struct {
                             int16_t *dx, int16_t *dy);
     int64_t (*rnn_backward)(const RnnBack *q, int64_t count, const int16_t *dh, const int32_t *through,
                             const int16_t *h_next, int16_t *dz);
+    void (*moments)(const int32_t *z, int64_t rows, int64_t channels, int64_t down, int64_t *sums, int64_t *squares);
+    int64_t (*normalise)(const Norm *p, const int32_t *z, int64_t rows, int64_t channels, int16_t *x, int32_t *y);
+    void (*dots)(const int16_t *d, const int16_t *x, int64_t rows, int64_t channels, int64_t *sums, int64_t *dots);
+    int64_t (*norm_back)(const NormBack *p, const int16_t *d, const int16_t *x, int64_t rows, int64_t channels,
+                         int16_t *out);
     void (*maxpool)(const Windows *w, int64_t count, const int16_t *x, int16_t *y, int16_t *which);
     void (*sumpool)(const Windows *w, int64_t count, const int16_t *x, int32_t *y);
     int64_t (*pool_back)(const Windows *w, int64_t count, const int16_t *d, const int16_t *which, Scale scale,

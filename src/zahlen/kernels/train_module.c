@@ -198,6 +198,89 @@ static PyObject *pool_back(PyObject *self, PyObject *args) {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
+// Batch normalisation: (.., constants), the constants being rows of a matrix, one column for each channel.
+
+// Rows of so many channels in buffer 0, or -1 if it, or one of the others of the same length, has no such rows.
+static int64_t rows_of(const Call *call, int64_t channels, int others) {
+    const int64_t count = call->buffer[0].len / call->buffer[0].itemsize;
+    int fits = channels >= 1 && count % channels == 0;
+    for (int k = 1; fits && k <= others; k++) {
+        fits = call->buffer[k].len / call->buffer[k].itemsize == count;
+    }
+    return fits ? count / channels : -1;
+}
+
+static int are_scales(const int64_t *factors, const int64_t *shifts, int64_t count) {
+    int fine = 1;
+    for (int64_t k = 0; k < count; k++) {
+        fine &= is_scale((Scale){factors[k], shifts[k]});
+    }
+    return fine;
+}
+
+static PyObject *moments(PyObject *self, PyObject *args) {
+    (void)self;
+    Call call;
+    if (!begin(&call, args, "iQQ", 1)) {
+        return NULL;
+    }
+    const int64_t channels = COUNT(1), rows = rows_of(&call, channels, 0);
+    if (rows < 0 || COUNT(2) != channels || call.number[0] < 0 || call.number[0] > 31) {
+        return unfit(&call, "moments: arrays of other lengths");
+    }
+    RUN(train->moments(AT(0), rows, channels, call.number[0], AT(1), AT(2)));
+    Py_RETURN_NONE;
+}
+
+static PyObject *normalise(PyObject *self, PyObject *args) {
+    (void)self;
+    Call call;
+    if (!begin(&call, args, "iHIq", 0)) {
+        return NULL;
+    }
+    const int64_t n = COUNT(3) / 5, rows = rows_of(&call, n, 2);
+    const int64_t *at = AT(3);
+    if (rows < 0 || COUNT(3) != 5 * n || !are_scales(at + n, at + 2 * n, n)) {
+        return unfit(&call, "normalise: not a norm, or arrays of other lengths");
+    }
+    const Norm p = {at, at + n, at + 2 * n, at + 3 * n, at + 4 * n};
+    int64_t clamps;
+    RUN(clamps = train->normalise(&p, AT(0), rows, n, AT(1), AT(2)));
+    return PyLong_FromLongLong(clamps);
+}
+
+static PyObject *dots(PyObject *self, PyObject *args) {
+    (void)self;
+    Call call;
+    if (!begin(&call, args, "hhQQ", 0)) {
+        return NULL;
+    }
+    const int64_t channels = COUNT(2), rows = rows_of(&call, channels, 1);
+    if (rows < 0 || COUNT(3) != channels) {
+        return unfit(&call, "dots: arrays of other lengths");
+    }
+    RUN(train->dots(AT(0), AT(1), rows, channels, AT(2), AT(3)));
+    Py_RETURN_NONE;
+}
+
+static PyObject *norm_back(PyObject *self, PyObject *args) {
+    (void)self;
+    Call call;
+    if (!begin(&call, args, "hhHq", 0)) {
+        return NULL;
+    }
+    const int64_t n = COUNT(3) / 4, rows = rows_of(&call, n, 2);
+    const int64_t *at = AT(3);
+    if (rows < 0 || COUNT(3) != 4 * n || !are_scales(at + 2 * n, at + 3 * n, n)) {
+        return unfit(&call, "norm_back: not a norm, or arrays of other lengths");
+    }
+    const NormBack p = {at, at + n, at + 2 * n, at + 3 * n};
+    int64_t clamps;
+    RUN(clamps = train->norm_back(&p, AT(0), AT(1), rows, n, AT(2)));
+    return PyLong_FromLongLong(clamps);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
 // Activations, loss, update.
 
 static int read_stairs(Stairs *s, const int32_t *at, int64_t count) {
@@ -471,6 +554,10 @@ static PyMethodDef methods[] = {
     {"product32", product32, METH_VARARGS, "product32(a, rows, steps, packed, out, start, columns, kind, depth, factor, shift)"},
     {"product64", product64, METH_VARARGS, "product64(..as product32)"},
     {"product16", product16, METH_VARARGS, "product16(..as product32): how many sums were clamped"},
+    {"moments", moments, METH_VARARGS, "moments(z, sums, squares, down)"},
+    {"normalise", normalise, METH_VARARGS, "normalise(z, x, y, constants): how many were clamped"},
+    {"dots", dots, METH_VARARGS, "dots(d, x, sums, dots)"},
+    {"norm_back", norm_back, METH_VARARGS, "norm_back(d, x, out, constants): how many were clamped"},
     {"maxpool", maxpool, METH_VARARGS, "maxpool(x, out, which, ..)"},
     {"sumpool", sumpool, METH_VARARGS, "sumpool(x, out, ..)"},
     {"pool_back", pool_back, METH_VARARGS, "pool_back(d, which, out, .., factor, shift): how many were clamped"},
