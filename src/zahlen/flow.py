@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from .machine import Builder, IntArray, LayerError, Levels, Wire
+from .machine import Builder, InputError, IntArray, LayerError, Levels, Wire
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Beginning:
         name = type(self).__name__
         if not isinstance(shape, (tuple, list)) or not isinstance(alphabet, Levels):
             raise LayerError(f"{name}: the shape of one sample and Levels are due, got {shape!r} and {alphabet!r}")
-        self.shape, self.alphabet = tuple(whole(self, n, "an entry of shape") for n in shape), alphabet
+        self.shape, self.alphabet = tuple(whole(n, "an entry of shape", of=self) for n in shape), alphabet
         self.unit = positive(self, unit, "unit")
         if isinstance(offset, bool) or not isinstance(offset, (int, np.integer)):
             raise LayerError(f"{name}: offset is an integer, got {offset!r}")
@@ -106,7 +106,7 @@ class Scaling:
     def scales(self, mean: Any, deviation: Any, grain: int, limit: int) -> None:
         """Take the settings, or raise a `LayerError`."""
         name = type(self).__name__
-        self.grain, self.limit = whole(self, grain, "grain"), whole(self, limit, "limit")
+        self.grain, self.limit = whole(grain, "grain", of=self), whole(limit, "limit", of=self)
         self.mean, self.deviation = np.asarray(mean), np.asarray(deviation)
         if self.mean.ndim != 1 or self.mean.shape != self.deviation.shape or not self.mean.size:
             raise LayerError(f"{name}: mean and deviation are one row of integers each, of equal length")
@@ -145,7 +145,7 @@ class Shaping:
 
     def shapes(self, shape: tuple[Any, ...]) -> None:
         """Take the shape, or raise a `LayerError`."""
-        self.shape = tuple(whole(self, n, "an entry of the shape") for n in shape)
+        self.shape = tuple(whole(n, "an entry of the shape", of=self) for n in shape)
 
     def describe(self) -> str:
         """The shape."""
@@ -173,8 +173,9 @@ def positive(layer: object, value: Any, what: str) -> Fraction:
     return Fraction(int(number.numerator), int(number.denominator))  # NumPy integers would overflow
 
 
-def whole(layer: object, value: object, what: str, least: int = 1) -> int:
-    """An integer of at least `least`; `layer` is whom an error names."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise LayerError(f"{type(layer).__name__}: {what} is an integer of at least {least}, got {value!r}")
+def whole(value: object, what: str, least: int = 1, *, of: object = None) -> int:
+    """An integer of at least `least`, in 64 bits; `of` is the layer that an error names."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value < 2**63:
+        said = f"{what} is an integer of at least {least}, got {value!r}"
+        raise InputError(said) if of is None else LayerError(f"{type(of).__name__}: {said}")
     return int(value)

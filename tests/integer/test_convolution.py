@@ -13,7 +13,7 @@ from zahlen.integer import convolution
 from zahlen.integer.chance import Chance
 from zahlen.integer.optimisers import Momentum
 from zahlen.kernels import native
-from zahlen.machine import InputError, LayerError
+from zahlen.machine import LayerError
 
 
 @st.composite
@@ -192,7 +192,7 @@ def test_what_does_not_fit_is_refused_by_name():
         integer.Conv2d(3, 4, 0)
     with pytest.raises(LayerError, match=r'Conv2d: padding="same" is for windows of odd span'):
         integer.Conv2d(3, 4, 2, padding="same")
-    with pytest.raises(InputError, match="out_channels"):
+    with pytest.raises(LayerError, match="Conv2d: out_channels"):
         integer.Conv2d(3, 0, 3)
     with pytest.raises(LayerError, match=r"Conv2d.*16 bits and 31 are due"):
         chain(integer.Conv2d(2, 4, 3), integer.Conv2d(4, 4, 3))

@@ -8,12 +8,12 @@ from math import prod
 
 import numpy as np
 
-from ..flow import Spec
+from ..flow import Spec, whole
 from ..grids import default_scale, weight_grid
 from ..machine import Builder, IntArray, LayerError, Levels, Wire
 from . import arithmetic as do
 from .chance import Chance, root_bound
-from .layer import Layer, Parameter, fraction_of, whole
+from .layer import Layer, Parameter, fraction_of
 
 
 class Affine(Layer):
@@ -29,7 +29,7 @@ class Affine(Layer):
         if max(abs(self.grid.lo), abs(self.grid.hi)) > do.SHORT or self.grid.step not in (1, 2):
             raise LayerError(f"{type(self).__name__}: weights of 16 bits in steps of 1 or 2 are due, got {self.grid}")
         self.fan_in, self.out, self._has_bias = fan_in, out, bias
-        self.scale = default_scale(self.grid, fan_in) if scale is None else whole(scale, "scale")
+        self.scale = default_scale(self.grid, fan_in) if scale is None else whole(scale, "scale", of=self)
 
     def _bind(self, spec: Spec, shape: tuple[int, ...]) -> Spec:
         self.spec = spec
@@ -107,8 +107,8 @@ class Linear(Affine):
         weights: int | Levels = 255,
         scale: int | None = None,
     ) -> None:
-        self.in_features = whole(in_features, "in_features")
-        self.out_features = whole(out_features, "out_features")
+        self.in_features = whole(in_features, "in_features", of=self)
+        self.out_features = whole(out_features, "out_features", of=self)
         self._prepare(in_features, out_features, bias, weights, scale)
 
     def describe(self) -> str:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..c99 import check_name
+from ..flow import whole
 from ..machine import EmitError, replacing
 from .c_program import Program, state_hash
 from .containers import Sequential
-from .layer import whole
 from .optimisers import Momentum
 
 __all__ = ["START", "Sources", "source", "state_hash", "write"]

@@ -12,12 +12,11 @@ from typing import Literal
 
 import numpy as np
 
-from ..flow import Spec
+from ..flow import Spec, whole
 from ..machine import Builder, IntArray, LayerError, Levels, Wire
 from ..windows import padding_per_axis, per_axis, window_counts
 from . import arithmetic as do
 from .affine import Affine
-from .layer import whole
 
 CACHE = 2**19
 """Bytes of images that are worked on at a time."""
@@ -176,8 +175,9 @@ class Conv2d(Affine):
         weights: int | Levels = 255,
         scale: int | None = None,
     ) -> None:
-        self.in_channels, self.out_channels = whole(in_channels, "in_channels"), whole(out_channels, "out_channels")
-        self.groups = whole(groups, "groups")
+        self.in_channels = whole(in_channels, "in_channels", of=self)
+        self.out_channels = whole(out_channels, "out_channels", of=self)
+        self.groups = whole(groups, "groups", of=self)
         self.kernel_size, self.stride, self.dilation = (
             per_axis(self, v, 2, 1) for v in (kernel_size, stride, dilation)
         )

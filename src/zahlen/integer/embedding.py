@@ -7,12 +7,12 @@ from fractions import Fraction
 
 import numpy as np
 
-from ..flow import Spec
+from ..flow import Spec, whole
 from ..grids import weight_grid
 from ..machine import Builder, IntArray, LayerError, Levels, Wire
 from . import arithmetic as do
 from .chance import Chance
-from .layer import Layer, Parameter, fraction_of, whole
+from .layer import Layer, Parameter, fraction_of
 
 
 class Embedding(Layer):
@@ -35,12 +35,12 @@ class Embedding(Layer):
     """
 
     def __init__(self, symbols: int, width: int, *, weights: int | Levels = 255, scale: int | None = None) -> None:
-        self.symbols, self.width = whole(symbols, "symbols"), whole(width, "width")
+        self.symbols, self.width = whole(symbols, "symbols", of=self), whole(width, "width", of=self)
         self.grid = weight_grid(weights)
         most = max(abs(self.grid.lo), abs(self.grid.hi))
         if most > do.SHORT or self.grid.step not in (1, 2):
             raise LayerError(f"Embedding: weights of 16 bits in steps of 1 or 2 are due, got {self.grid}")
-        self.scale = max(1, most // 4) if scale is None else whole(scale, "scale")
+        self.scale = max(1, most // 4) if scale is None else whole(scale, "scale", of=self)
 
     def describe(self) -> str:
         return f"{self.symbols}, {self.width}, weights={self.grid}, scale={self.scale}"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..flow import Spec
-from ..machine import Builder, InputError, IntArray, LayerError, Levels, Wire
+from ..machine import Builder, IntArray, LayerError, Levels, Wire
 from .arithmetic import INT32, SHORT
 from .chance import Chance
 
@@ -143,10 +143,3 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.describe()})"
-
-
-def whole(value: object, what: str, least: int = 1) -> int:
-    """An integer of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise InputError(f"{what} is an integer of at least {least}, got {value!r}")
-    return int(value)

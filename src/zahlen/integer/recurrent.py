@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from ..cells import MOST_LEVELS, PARTS, Cell, Recurrence, recurrent_scale
-from ..flow import Spec
+from ..flow import Spec, whole
 from ..grids import weight_grid
 from ..machine import Builder, IntArray, LayerError, Levels, Wire
 from . import arithmetic as do
 from .cells import CELLS, STEPS, Share, Tape, reached
 from .chance import Chance, root_bound
-from .layer import Layer, Parameter, fraction_of, whole
+from .layer import Layer, Parameter, fraction_of
 
 SPAN = 2**18
 """Gradients by pre-activations that are summed up in one go."""
@@ -44,10 +44,11 @@ class Recurrent(Layer):
         scale: int | None = None,
         products: Literal["native", "tables"] = "native",
     ) -> None:
-        self.input_size, self.hidden_size = whole(input_size, "input_size"), whole(hidden_size, "hidden_size")
-        self.num_layers, self.levels = whole(num_layers, "num_layers"), whole(levels, "levels", 2)
-        self.gate_levels = self.levels if gate_levels is None else whole(gate_levels, "gate_levels", 2)
-        self.cell_bits = whole(cell_bits, "cell_bits", 3)
+        self.input_size = whole(input_size, "input_size", of=self)
+        self.hidden_size = whole(hidden_size, "hidden_size", of=self)
+        self.num_layers, self.levels = whole(num_layers, "num_layers", of=self), whole(levels, "levels", 2, of=self)
+        self.gate_levels = self.levels if gate_levels is None else whole(gate_levels, "gate_levels", 2, of=self)
+        self.cell_bits = whole(cell_bits, "cell_bits", 3, of=self)
         self.grid = weight_grid(weights)
         if self.cell_bits > 16 or max(self.levels, self.gate_levels) > MOST_LEVELS:
             raise LayerError(
@@ -59,7 +60,7 @@ class Recurrent(Layer):
         if max(abs(self.grid.lo), abs(self.grid.hi)) > do.SHORT or self.grid.step not in (1, 2):
             raise LayerError(f"{type(self).__name__}: weights of 16 bits in steps of 1 or 2 are due, got {self.grid}")
         self.products, self.symbols = products, bool(symbols)
-        self.scale = recurrent_scale(self.grid, self.hidden_size) if scale is None else whole(scale, "scale")
+        self.scale = recurrent_scale(self.grid, self.hidden_size) if scale is None else whole(scale, "scale", of=self)
         self.names: tuple[str, ...] = ()  # of the layers' wires; the network gives them
         self.batch = 0  # of what comes in, time first; the network says so before each call
         self.entering: Mapping[str, IntArray] | None = None

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ..flow import whole
 from ..history import History
 from ..machine import InputError, IntArray, LayerError
 from .chance import Chance
 from .containers import Sequential
-from .layer import whole
 from .losses import CrossEntropy
 from .optimisers import Momentum, Optimiser, fraction
 from .recurrent import State

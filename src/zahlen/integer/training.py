@@ -7,12 +7,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from ..flow import whole
 from ..history import History
 from ..machine import InputError, IntArray
 from .chance import Chance
 from .containers import Sequential
 from .epochs import means
-from .layer import whole
 from .losses import Loss, named
 from .optimisers import Momentum, Optimiser, fraction
 from .rules import Backpropagation, Rule

@@ -114,11 +114,11 @@ class IteratedMap(Stateful):
         super().__init__()
         if not isinstance(sizes, Sequence) or isinstance(sizes, str) or len(sizes) < 2:
             raise LayerError(f"IteratedMap: sizes of the input and of at least one block are due, got {sizes!r}")
-        self.sizes = tuple(whole(self, n, "a size") for n in sizes)
-        self.levels = whole(self, levels, "levels", 2)
+        self.sizes = tuple(whole(n, "a size", of=self) for n in sizes)
+        self.levels = whole(levels, "levels", 2, of=self)
         if self.levels > MOST_LEVELS:
             raise LayerError(f"IteratedMap: levels is at most {MOST_LEVELS}, got {levels}")
-        self.steps = None if steps is None else whole(self, steps, "steps")
+        self.steps = None if steps is None else whole(steps, "steps", of=self)
         self.recurrent = steps is None
         self.mask = _mask(mask, self.sizes, self.steps)
         self.grid = weight_grid(weights)
@@ -128,7 +128,7 @@ class IteratedMap(Stateful):
         # as for an RNN of as many units, whatever is open: a fine grid reaches far
         usual = default_scale(self.grid, self.hidden)
         usual = max(1, usual // 2) if self.grid.size >= 128 else usual
-        self.scale = usual if scale is None else whole(self, scale, "scale")
+        self.scale = usual if scale is None else whole(scale, "scale", of=self)
         rows = torch.as_tensor(self.mask).repeat_interleave(torch.tensor(self.sizes[1:]), 0)
         entries = rows.repeat_interleave(torch.tensor(self.sizes), 1).to(torch.float32)
         self.open_ih: Tensor

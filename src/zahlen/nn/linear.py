@@ -29,7 +29,7 @@ class _Affine(Layer):
         """Latent weights start as PyTorch's do: uniform in +-1/sqrt(fan_in)."""
         self.grid = weight_grid(weights)
         fan_in = math.prod(shape[1:])
-        self.scale = default_scale(self.grid, fan_in) if scale is None else whole(self, scale, "scale")
+        self.scale = default_scale(self.grid, fan_in) if scale is None else whole(scale, "scale", of=self)
         bound = 1 / math.sqrt(fan_in)
         self.weight = torch.nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
         self.bias = torch.nn.Parameter(torch.empty(shape[0]).uniform_(-bound, bound)) if bias else None
@@ -119,7 +119,7 @@ class Linear(_Affine):
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
         for value in (in_features, out_features):
-            whole(self, value, "a number of features")
+            whole(value, "a number of features", of=self)
         self._parameters_of((out_features, in_features), bias, weights, scale)
 
     def extra_repr(self) -> str:
@@ -164,7 +164,7 @@ class _Conv(_Affine):
         )
         self.padding = padding_per_axis(self, padding, self.kernel_size, self.stride, self.dilation)
         for value in (in_channels, out_channels, groups):
-            whole(self, value, "a number of channels or groups")
+            whole(value, "a number of channels or groups", of=self)
         if in_channels % groups or out_channels % groups:
             raise self.fail(f"{groups} groups do not divide the channels")
         self._parameters_of((out_channels, in_channels // groups, *self.kernel_size), bias, weights, scale)
@@ -244,10 +244,10 @@ class Embedding(Layer):
         super().__init__()
         self.symbols, self.width = symbols, width
         for value in (symbols, width):
-            whole(self, value, "a number of symbols, or the width,")
+            whole(value, "a number of symbols, or the width,", of=self)
         self.grid = weight_grid(weights)
         usual = max(1, max(abs(self.grid.lo), abs(self.grid.hi)) // 4)
-        self.scale = usual if scale is None else whole(self, scale, "scale")
+        self.scale = usual if scale is None else whole(scale, "scale", of=self)
         self.weight = torch.nn.Parameter(torch.randn(symbols, width))
         warn_if_dead(on_grid(self.weight, self.scale, self.grid), type(self).__name__, 2)
 

@@ -89,11 +89,11 @@ class Recurrent(Stateful):
     ) -> None:
         super().__init__()
         for value, what in ((input_size, "input_size"), (hidden_size, "hidden_size"), (num_layers, "num_layers")):
-            whole(self, value, what)
+            whole(value, what, of=self)
         self.input_size, self.hidden_size, self.num_layers = int(input_size), int(hidden_size), int(num_layers)
-        self.levels = whole(self, levels, "levels", 2)
-        self.gate_levels = self.levels if gate_levels is None else whole(self, gate_levels, "gate_levels", 2)
-        self.cell_bits = whole(self, cell_bits, "cell_bits", 3)
+        self.levels = whole(levels, "levels", 2, of=self)
+        self.gate_levels = self.levels if gate_levels is None else whole(gate_levels, "gate_levels", 2, of=self)
+        self.cell_bits = whole(cell_bits, "cell_bits", 3, of=self)
         if self.cell_bits > 16 or max(self.levels, self.gate_levels) > MOST_LEVELS:
             raise LayerError(
                 f"{type(self).__name__}: cell_bits is at most 16, levels and gate_levels at most {MOST_LEVELS}; "
@@ -104,7 +104,7 @@ class Recurrent(Stateful):
         self.products, self.symbols = products, bool(symbols)
         self.grid = weight_grid(weights)
         usual = recurrent_scale(self.grid, self.hidden_size)
-        self.scale = usual if scale is None else whole(self, scale, "scale")
+        self.scale = usual if scale is None else whole(scale, "scale", of=self)
         bound = 1 / math.sqrt(hidden_size)
         for k in range(num_layers):
             for part, shape in zip(PARTS, self._shapes(k)):

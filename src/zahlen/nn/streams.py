@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..flow import whole
 from ..history import History
 from ..machine import InputError, LayerError
 from .containers import evaluating
 from .run import Part, Run
-from .training import device_of, scaled, whole
+from .training import device_of, scaled
 
 
 def fit_stream(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..flow import whole
 from ..history import History
 from ..machine import InputError, LayerError
 from .containers import evaluating
@@ -310,13 +311,6 @@ def _samples(model: torch.nn.Module, x: Any, y: Any, lengths: Any, who: str) -> 
     if targets.ndim > 1:
         raise InputError(f"{who}: with a target for each step mark those behind the end with -100, and give no lengths")
     return Samples(inputs, targets, steps.long())
-
-
-def whole(value: object, what: str, least: int = 1) -> int:
-    """An integer of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value < 2**63:
-        raise InputError(f"{what} is an integer of at least {least}, got {value!r}")
-    return int(value)
 
 
 def _batches(order: Tensor, size: int) -> list[Tensor]:
