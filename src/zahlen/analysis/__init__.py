@@ -2,7 +2,8 @@
 
 `memory` says how long an initial state matters, `orbit` where a constant input leads, `state_graph` where it leads from
 every state, `fixed_points` and `cycles` what comes back to itself, in machines of any size,
-`automaton` which finite automaton a machine is, and `equivalent` whether two are the same.
+`automaton` which finite automaton a machine is, and `equivalent` whether two are the same. `verify` proves or refutes
+what is said about all inputs of a box.
 """
 
 from __future__ import annotations
@@ -13,16 +14,40 @@ from .fixed import Cycles, cycles, fixed_points
 from .memory import Memory, Witness, memory
 from .orbit import LimitError, Orbit, orbit
 from .state_graph import StateGraph, state_graph
+from .verification import (
+    Box,
+    Certificate,
+    Counterexample,
+    Equal,
+    Invariant,
+    Monotone,
+    Replay,
+    Stable,
+    Verdict,
+    Within,
+    replay,
+    verify,
+)
 
 __all__ = [
     "Automaton",
+    "Box",
+    "Certificate",
+    "Counterexample",
     "Cycles",
+    "Equal",
     "Equivalence",
+    "Invariant",
     "LimitError",
     "Memory",
+    "Monotone",
     "Orbit",
     "Reading",
+    "Replay",
+    "Stable",
     "StateGraph",
+    "Verdict",
+    "Within",
     "Witness",
     "automata",
     "automaton",
@@ -32,5 +57,7 @@ __all__ = [
     "memory",
     "minimise",
     "orbit",
+    "replay",
     "state_graph",
+    "verify",
 ]
