@@ -2,8 +2,8 @@
 
 `memory` says how long an initial state matters, `orbit` where a constant input leads, `state_graph` where it leads from
 every state, `fixed_points` and `cycles` what comes back to itself, in machines of any size,
-`automaton` which finite automaton a machine is, and `equivalent` whether two are the same. `verify` proves or refutes
-what is said about all inputs of a box.
+`automaton` which finite automaton a machine is, and `equivalent` whether two are the same. `regions` and `pieces` say
+where a network of ReLUs is which affine function. `verify` proves or refutes what is said about all inputs of a box.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from .automata import Automaton, Equivalence, Reading, automaton, equivalent, mi
 from .fixed import Cycles, cycles, fixed_points
 from .memory import Memory, Witness, memory
 from .orbit import LimitError, Orbit, orbit
+from .piecewise import Pieces, Regions, evaluate, pieces, regions
 from .state_graph import StateGraph, state_graph
 from .verification import (
     Box,
@@ -42,7 +43,9 @@ __all__ = [
     "Memory",
     "Monotone",
     "Orbit",
+    "Pieces",
     "Reading",
+    "Regions",
     "Replay",
     "Stable",
     "StateGraph",
@@ -53,10 +56,13 @@ __all__ = [
     "automaton",
     "cycles",
     "equivalent",
+    "evaluate",
     "fixed_points",
     "memory",
     "minimise",
     "orbit",
+    "pieces",
+    "regions",
     "replay",
     "state_graph",
     "verify",

@@ -104,8 +104,8 @@ def _ring(found: StateGraph, attractor: int, members: NDArray[np.int64], after: 
 
 def draw_basins(found: StateGraph, to: Any) -> None:
     """See `StateGraph.draw`."""
-    if not _is_axes(to):
-        return _to_file(to, (8, 8), lambda axes: draw_basins(found, axes))
+    if not is_axes(to):
+        return to_file(to, (8, 8), lambda axes: draw_basins(found, axes))
     from matplotlib.collections import LineCollection
 
     place = layout(found)
@@ -124,8 +124,8 @@ def draw_basins(found: StateGraph, to: Any) -> None:
 
 def plot_transients(found: StateGraph, to: Any) -> None:
     """See `StateGraph.plot`."""
-    if not _is_axes(to):
-        return _to_file(to, (7, 4), lambda axes: plot_transients(found, axes))
+    if not is_axes(to):
+        return to_file(to, (7, 4), lambda axes: plot_transients(found, axes))
     for attractor in range(min(found.attractors, MAX_CURVES)):
         mine = found.found.attractor == attractor
         sizes = np.zeros(int(found.found.transient[mine].max()) + 1, dtype=np.int64)
@@ -142,8 +142,8 @@ def draw_orbit(found: Orbit, to: Any) -> None:
     steps = found.transient + found.period + 1
     if steps > MAX_STEPS:
         raise InputError(f"orbit: {steps:,} steps are more than {MAX_STEPS:,}, too many to draw")
-    if not _is_axes(to):
-        return _to_file(to, (6, 6) if _is_scalar(found.machine) else (8, 4), lambda axes: draw_orbit(found, axes))
+    if not is_axes(to):
+        return to_file(to, (6, 6) if _is_scalar(found.machine) else (8, 4), lambda axes: draw_orbit(found, axes))
     states = [*found.approach(), *found.cycle(), found.entry]
     rows = np.array(
         [np.concatenate([state[n].ravel() for n in found.machine.registers]) for state in states], dtype=float
@@ -184,7 +184,8 @@ def _colours(attractors: NDArray[np.int64]) -> Any:
     return colormaps["tab10"](attractors % 10)
 
 
-def _is_axes(to: Any) -> bool:
+def is_axes(to: Any) -> bool:
+    """Whether to draw there, not into a file."""
     try:
         from matplotlib.axes import Axes
     except ImportError:
@@ -192,7 +193,8 @@ def _is_axes(to: Any) -> bool:
     return isinstance(to, Axes)
 
 
-def _to_file(to: Any, size: tuple[float, float], draw: Any) -> None:
+def to_file(to: Any, size: tuple[float, float], draw: Any) -> None:
+    """Draw on axes of this size, in inches, and write them to a file whose suffix is the format."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
