@@ -3,12 +3,13 @@
 Protocol: `nn.RNN` or `nn.GRU` of few units and levels, symbols 0, 1 and one behind the word, whose step decides.
 Training words: all up to length 8, and random ones of lengths 9 to 20, half of them accepted; half of the random
 accepted ones are walks of the grammar's own automaton, or there would be none for grammars 1, 2 and 7. Networks of
-`SIZES` and seeds 0 to `SEEDS` - 1 are trained in turn until one is proved equal to its grammar; the table counts all
+`SIZES`, each with seeds from 0 on, are trained in turn until one is proved equal to its grammar; the table counts all
 that were tried. Beside it AALpy's L* asks the network, one word at a time, with a random-walk oracle: its answer is
 compared with the exact automaton of the same network.
 
     python studies/tomita.py              # all of it
     python studies/tomita.py --only 3,6   # these grammars anew, the others as recorded
+    python studies/tomita.py --only 3,6 --further   # these from where the recorded networks end
 """
 
 from __future__ import annotations
@@ -31,9 +32,15 @@ from zahlen.analysis import Automaton, LimitError, Reading, automata, automaton,
 RESULTS = Path(__file__).parent / "results"
 END = 2
 ALL, LONG, WORDS = 8, 20, 2000
-SIZES = [("rnn", 8, 4, 8), ("gru", 8, 8, 6)]
+Size = tuple[str, int, int, int]
 """Kind, units, levels, bits of the state (of a GRU)."""
-SEEDS = 2
+SIZES: list[tuple[Size, int]] = [
+    (("rnn", 8, 4, 8), 2),
+    (("gru", 8, 8, 6), 2),
+    (("rnn", 12, 4, 8), 3),
+    (("gru", 6, 4, 4), 3),
+]
+"""And how many seeds."""
 STAGES = (2, 3, 4, 6, 20)
 """Longest words of each stage of the training."""
 EPOCHS = 10
@@ -92,7 +99,7 @@ def reading(machine: Machine) -> Reading:
     return Reading(machine, [0, 1], observe=lambda y: y[:, 1] > y[:, 0], end=[END])
 
 
-def train(number: int, size: tuple[str, int, int, int], seed: int) -> dict[str, Any]:
+def train(number: int, size: Size, seed: int) -> dict[str, Any]:
     """Train one network, find its automaton, and compare it with the grammar's."""
     torch.set_num_threads(1)
     grammar = automata.tomita(number)
@@ -178,14 +185,13 @@ def learned(machine: Machine, exact: Automaton, seed: int) -> dict[str, Any]:
     }
 
 
-def study(number: int) -> list[dict[str, Any]]:
-    """Networks until one is proved equal."""
-    results = []
-    for size in SIZES:
-        for seed in range(SEEDS):
-            results.append(train(number, size, seed))
-            if results[-1].get("equal"):
-                return results
+def study(number: int, tried: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Networks until one is proved equal, behind those that were tried already."""
+    results = list(tried)
+    for size, seed in [(size, seed) for size, seeds in SIZES for seed in range(seeds)][len(tried) :]:
+        if any(r.get("equal") for r in results):
+            break
+        results.append(train(number, size, seed))
     return results
 
 
@@ -232,6 +238,7 @@ def summary(results: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="numbers of grammars, with commas between; others stay as recorded")
+    parser.add_argument("--further", action="store_true", help="keep the networks of these that are recorded")
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
@@ -240,7 +247,8 @@ def main() -> None:
     recorded = json.loads(path.read_text()) if path.exists() else []
     results = [r for r in recorded if r["grammar"] not in chosen]
     jobs = joblib.Parallel(n_jobs=arguments.jobs, return_as="generator_unordered")(
-        joblib.delayed(study)(n) for n in chosen
+        joblib.delayed(study)(n, [r for r in recorded if r["grammar"] == n] if arguments.further else [])
+        for n in chosen
     )
     for found in jobs:
         results = sorted(results + found, key=lambda r: r["grammar"])
