@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -15,13 +16,17 @@ Report = Callable[[float, float], None]
 
 @dataclass
 class Epoch:
-    """What one pass over the training data gave; accuracies are shares of 1, nan where targets are no classes."""
+    """What one pass over the training data gave; accuracies are shares of 1, nan where targets are no classes.
+
+    `validation_certified` is the share that intervals certify, where training is robust.
+    """
 
     loss: float
     accuracy: float
     validation_loss: float
     validation_accuracy: float
     seconds: float
+    validation_certified: float = math.nan
 
 
 @dataclass

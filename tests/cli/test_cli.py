@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import zahlen
-from zahlen import cli
+from zahlen import analysis, cli
 from zahlen.emit import harness
 from zahlen.machine import executors
 
@@ -62,6 +62,34 @@ def test_metrics_say_what_the_machine_does(trained: Path) -> None:
     assert metrics["training"]["seed"] == 0
     assert set(metrics["versions"]) >= {"zahlen", "torch", "numpy", "python"}
     assert len(metrics["epochs"]["discrete"]) == len(metrics["epochs"]["float twin"]) == 3
+
+
+def test_robust_training_reports_what_it_certifies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("train", *SMALL, "--epochs", "8", "--robust", "1", "--twin", "-o", tmp_path) == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    machine, test = zahlen.load(tmp_path / "model.zn"), zahlen.data.load("digits").test
+    share = analysis.certified(machine, test.x, test.y, 1).mean()
+    assert metrics["certified_accuracy"] == share > 0.3
+    assert metrics["training"]["robust"] == 1
+    assert f"certified against changes by 1: {100 * share:.2f} % of test samples" in capsys.readouterr().out
+    certified = {name: [epoch["validation_certified"] for epoch in e] for name, e in metrics["epochs"].items()}
+    assert all(0 <= value <= 1 for value in certified["discrete"])
+    assert set(certified["float twin"]) == {None}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model", "lstm"], "take --model mlp or cnn"),
+        (["--trainer", "integer"], "take --trainer torch"),
+        (["--robust", "0"], "greater than or equal to 1"),
+    ],
+)
+def test_robust_training_that_cannot_be_is_refused(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("train", "digits", "--robust", "1", *options, "-o", tmp_path) == 2
+    assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
 def test_one_seed_one_hash(trained: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def curves(histories: Mapping[str, History], accuracies: Mapping[str, float], path: Path) -> None:
-    """Loss and accuracy over the epochs, one colour a network, validation solid and training dashed.
+    """Loss and accuracy over the epochs, one colour a network, validation solid and training dashed, certified dotted.
 
     Raises
     ------
@@ -30,6 +30,10 @@ def curves(histories: Mapping[str, History], accuracies: Mapping[str, float], pa
             held = [scale * getattr(e, f"validation_{kind}") for e in history.epochs]
             axis.plot(epochs, seen, "--", color=f"C{k}", alpha=0.6, label=f"{name}, training")
             axis.plot(epochs, held, "o-", color=f"C{k}", markersize=3, label=f"{name}, validation")
+        certified = [100 * epoch.validation_certified for epoch in history.epochs]
+        if not all(map(math.isnan, certified)):
+            accuracy.plot(epochs, certified, "s:", color=f"C{k}", markersize=3, label=f"{name}, certified")
+            accuracy.legend(fontsize=8)
         if name in accuracies:
             accuracy.axhline(100 * accuracies[name], color=f"C{k}", linewidth=0.8, alpha=0.7)
             accuracy.annotate(

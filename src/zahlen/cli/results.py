@@ -7,6 +7,7 @@ import math
 import platform
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ class Schedule:
     seed: int
     validation: float
     clip: float | None
+    robust: int | None
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,10 @@ class Results(ABC):
     def written(self, score: float) -> str:
         """A score for people."""
 
+    def remarks(self) -> list[str]:
+        """What is said below the table."""
+        return []
+
     def train(self, twin: bool, resume: bool, progress: bool) -> None:
         """Train the discrete network, then the twin."""
         torch = TRAINERS["torch"]
@@ -96,7 +102,8 @@ class Results(ABC):
             # a rate of one rule is none of another's
             text = isinstance(self.schedule, StreamSchedule)
             rate = self.schedule.lr if self.trainer is torch else torch.rate(self.recipe.model, text)
-            trainers["float twin"] = (torch, replace(self.schedule, lr=rate))
+            plain: dict[str, Any] = {} if text else {"robust": None}  # a twin has no intervals
+            trainers["float twin"] = (torch, replace(self.schedule, lr=rate, **plain))
         self.trainers = trainers
         nets: dict[str, Any] = {}
         for name, (trainer, schedule) in trainers.items():
@@ -171,6 +178,8 @@ class Results(ABC):
             seconds = sum(epoch.seconds for epoch in self.histories[name].epochs)
             table.add_row(name, self.written(score), f"{seconds:.1f}")
         console.print(table)
+        for line in self.remarks():
+            console.print(line, highlight=False, soft_wrap=True)
         console.print(f"hash {self.machine.hash}", highlight=False, soft_wrap=True)
         console.print(f"C program: {self.footprint}", highlight=False, soft_wrap=True)
         console.print(f"written to {self.out}", highlight=False, soft_wrap=True)
@@ -202,8 +211,25 @@ class Labelled(Results):
         return {
             "accuracy": self.scores["discrete"],
             "twin_accuracy": self.scores.get("float twin"),
+            "certified_accuracy": self.certified,
             "test_samples": len(self.data.test),
         }
+
+    @cached_property
+    def certified(self) -> float | None:
+        """The share of test samples that intervals certify, of a network trained for it."""
+        if self.schedule.robust is None:
+            return None
+        from ..analysis import certified
+
+        test = self.data.test
+        return float(certified(self.machine, test.x, test.y, self.schedule.robust).mean())
+
+    def remarks(self) -> list[str]:
+        if self.certified is None:
+            return []
+        share = f"certified against changes by {self.schedule.robust}: {self.written(self.certified)} of test samples"
+        return [f"{share}, by intervals alone"]
 
     def title(self) -> str:
         kind = "sequences" if self.data.sequences else "samples"

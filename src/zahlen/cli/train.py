@@ -73,6 +73,10 @@ def train(
     clip: Annotated[
         float | None, typer.Option(help="Largest norm of a gradient.", show_default="none; recurrent: 0.25")
     ] = None,
+    robust: Annotated[
+        int | None,
+        typer.Option(min=1, help="Train for certificates against changes of inputs by so much."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="One seed, one machine hash.")] = 0,
     validation: Annotated[
         float | None,
@@ -102,6 +106,7 @@ def train(
     zahlen train digits -o out
     zahlen train fashion-mnist --levels 16 --epochs 10 --seed 0 --twin -o out
     zahlen train fashion-mnist --trainer integer --epochs 40 --dropout 0.2 --seed 0 -o out
+    zahlen train fashion-mnist --model cnn --robust 2 --epochs 20 -o out
     zahlen train ~/mnist --model cnn --channels 16,32 -o out
     zahlen train wine.csv --label class --step 0.01 --hidden 32 -o out
     zahlen train book.txt --model lstm --levels 16 --cell-bits 16 --hidden 128 -o out
@@ -123,6 +128,8 @@ def train(
         _belongs(given is not None, recurrent, name, "only recurrent models have it; add --model lstm")
         _belongs(given is not None, model != "rnn", name, "an rnn has neither cell nor gates")
     _belongs(dropout is not None, not recurrent, "--dropout", "recurrent models have none")
+    _belongs(robust is not None, not recurrent, "--robust", "intervals cannot pass a state; take --model mlp or cnn")
+    _belongs(robust is not None, trainer == "torch", "--robust", "only PyTorch has intervals; take --trainer torch")
     for name, given in (("--steps", steps), ("--length", length)):
         _belongs(given is not None, text, name, "only training on a text has it")
     _belongs(epochs is not None, not text, "--epochs", "training on a text has --steps")
@@ -171,7 +178,7 @@ def train(
     where = {"spec": spec, "label": label, "sequence": sequence, "step": step, "test": share, "seed": seed}
     schedule = Schedule(
         epochs or (60 if recurrent else 10), batch_size or (32 if recurrent else 128), rate, seed,
-        0.1 if validation is None else validation, norm,
+        0.1 if validation is None else validation, norm, robust,
     )  # fmt: skip
     _go(Labelled(dataset, directory(out), made, chosen, schedule, where), twin, resume, not quiet)
 

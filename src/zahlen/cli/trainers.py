@@ -103,6 +103,7 @@ class Integer(Trainer):
 
     def options(self, schedule: Any) -> dict[str, Any]:
         options = asdict(schedule)
+        options.pop("robust", None)
         rule = self.package.Momentum(options.pop("lr"), clip=options.pop("clip"))
         return {**options, "optimiser": rule}
 

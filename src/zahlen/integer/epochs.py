@@ -12,7 +12,7 @@ from .. import history
 class Epoch(history.Epoch):
     """An epoch of training in integers; `clamps` counts values that had to be clamped to their widths."""
 
-    clamps: int
+    clamps: int = 0
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Record:
     def epoch(self, worth: float) -> Epoch:
         """As means, for people."""
         seen, held = means(self.loss, self.right, self.count), means(self.held_loss, self.held_right, self.held_count)
-        return Epoch(seen[0] * worth, seen[1], held[0] * worth, held[1], self.nanoseconds / 10**9, self.clamps)
+        return Epoch(seen[0] * worth, seen[1], held[0] * worth, held[1], self.nanoseconds / 10**9, clamps=self.clamps)
 
 
 def means(loss: int, right: int | None, count: int) -> tuple[float, float]:

@@ -19,6 +19,7 @@ from .linear import Conv1d, Conv2d, Embedding, Linear
 from .models import network
 from .norm import BatchNorm
 from .recurrent import GRU, LSTM, RNN
+from .robust import bounds
 from .run import read_checkpoint
 from .shape import Flatten, Input, MaxPool2d, Reshape, Standardise, SumPool2d
 from .spec import Layer, Spec
@@ -54,6 +55,7 @@ __all__ = [
     "Standardise",
     "SumPool2d",
     "TanhD",
+    "bounds",
     "evaluate",
     "fit",
     "fit_stream",

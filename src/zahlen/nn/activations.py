@@ -13,7 +13,7 @@ from torch import Tensor
 from ..flow import positive
 from ..machine import Builder, LayerError, Levels, MachineError, Wire, tables
 from .norm import BatchNorm
-from .spec import FLOAT32_LIMIT, Layer, Spec
+from .spec import FLOAT32_LIMIT, Interval, Monotone, Spec
 
 TABLE_LIMIT = 2**22
 """Most entries of a direct table over the accumulator; beyond it thresholds are searched."""
@@ -49,7 +49,7 @@ class _Folded(torch.autograd.Function):
         return grads[0], None
 
 
-class Activation(Layer):
+class Activation(Monotone):
     """A staircase with thresholds at `points` of the real line (put on the accumulator's integers) and given levels.
 
     Parameters
@@ -105,6 +105,13 @@ class Activation(Layer):
             return self._folded(z, self.norm)
         result: Tensor = _Surrogate.apply(z, self)  # type: ignore[no-untyped-call]
         return result
+
+    def bounds(self, lo: Tensor, hi: Tensor) -> Interval:
+        norm = self.norm
+        if norm is not None and not norm.training:
+            _, turned = norm.fold(self.points)
+            lo, hi = norm.ordered(lo, hi, torch.as_tensor(turned, device=lo.device))
+        return super().bounds(lo, hi)
 
     def stairs(self, z: Tensor) -> Tensor:
         """v[number of j with t_j <= z] by a direct table over the integers between the first and last threshold."""

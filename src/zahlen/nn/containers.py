@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from functools import reduce
@@ -17,10 +17,10 @@ from ..machine import Builder, InputError, LayerError, Levels, Machine, Wire
 from .activations import Activation
 from .recurrent import FloatStateful, State, Stateful, checked_state
 from .shape import Input, Standardise
-from .spec import Layer, Spec, carried, carrier
+from .spec import Interval, Layer, Monotone, Spec, carried, carrier
 
 
-class Identity(Layer):
+class Identity(Monotone):
     """What comes in goes out: the shortcut of a residual `Add`."""
 
     def bind(self, spec: Spec) -> Spec:
@@ -70,15 +70,15 @@ class Sequential(torch.nn.Sequential, Layer):
         self._named = False  # whether the layers know the names of their wires
         self._given: list[tuple[Layer, Spec]] = []
         self._recurrent: list[Stateful] = []
-        self._layers()
+        self.layers()
         self._follow_changes()
 
     def bind(self, spec: Spec) -> Spec:
         self.spec = spec
-        self._output = self._chain(spec, self._layers())
+        self._output = self._chain(spec, self.layers())
         return self._output
 
-    def _layers(self) -> list[Layer]:
+    def layers(self) -> list[Layer]:
         for name, layer in self.named_children():
             if not isinstance(layer, Layer):
                 raise LayerError(f"Sequential: {name} is a {type(layer).__name__}, which is no layer of zahlen.nn")
@@ -100,7 +100,7 @@ class Sequential(torch.nn.Sequential, Layer):
         if not isinstance(first, Input) or self._bound == self._binding():
             return
         self._bound, self._named = None, False
-        self._output = self._chain(first.start(), self._layers()[1:])
+        self._output = self._chain(first.start(), self.layers()[1:])
         if self._output.norm is not None:
             raise self._output.norm.alone()
         for container in self.modules():
@@ -143,6 +143,10 @@ class Sequential(torch.nn.Sequential, Layer):
             return self.unroll(input)[0]
         result: Tensor = super().forward(input)  # type: ignore[no-untyped-call]
         return result
+
+    def bounds(self, lo: Tensor, hi: Tensor) -> Interval:
+        self._follow_changes()
+        return through(self.layers(), lo, hi)
 
     def unroll(self, input: Tensor, state: Mapping[str, Tensor] | None = None) -> tuple[Tensor, State]:
         """Run over sequences, from a state to a state.
@@ -193,7 +197,7 @@ class Sequential(torch.nn.Sequential, Layer):
         return first
 
     def emit(self, builder: Builder, x: Wire) -> Wire:
-        for layer in self._layers():
+        for layer in self.layers():
             x = layer.place(builder, x)
         return x
 
@@ -250,12 +254,19 @@ class Sequential(torch.nn.Sequential, Layer):
         Twins of recurrent networks have the same `unroll`; the cell of an LSTM is clipped where the discrete one is.
         """
         self.output  # noqa: B018  (bound, or an error that says how)
-        layers = self._layers()
+        layers = self.layers()
         made: dict[Layer, Any] = {layer: layer.twin() for layer in layers}  # a layer at two places stays one layer
         for before, after in pairwise(layers):
             if isinstance(before, Input) and isinstance(after, Standardise):
                 made[before].whole = True
         return Twin(*(made[layer] for layer in layers))
+
+
+def through(layers: Iterable[Layer], lo: Tensor, hi: Tensor) -> Interval:
+    """Intervals through layers one behind the other."""
+    for layer in layers:
+        lo, hi = layer.bounds(lo, hi)
+    return lo, hi
 
 
 class Twin(torch.nn.Sequential):
@@ -326,9 +337,9 @@ class Add(Layer):
         if not branches:
             raise LayerError("Add: at least one branch is due")
         self.branches = torch.nn.ModuleList(branches if len(branches) > 1 else (*branches, Identity()))
-        self._layers()
+        self.layers()
 
-    def _layers(self) -> list[Layer]:
+    def layers(self) -> list[Layer]:
         for branch in self.branches:
             if not isinstance(branch, Layer):
                 raise LayerError(f"Add: a branch is a {type(branch).__name__}, which is no layer of zahlen.nn")
@@ -339,8 +350,8 @@ class Add(Layer):
 
     def bind(self, spec: Spec) -> Spec:
         self.spec = spec
-        self._given = [(branch, spec) for branch in self._layers()]
-        specs = [branch.bind(spec) for branch in self._layers()]
+        self._given = [(branch, spec) for branch in self.layers()]
+        specs = [branch.bind(spec) for branch in self.layers()]
         for norm in (s.norm for s in specs):
             if norm is not None:
                 raise norm.alone()
@@ -364,12 +375,21 @@ class Add(Layer):
     def forward(self, x: Tensor) -> Tensor:
         """(batch, *shape) to (batch, *shape): the branches' integers, each times its factor, added."""
         self.receives()
-        parts = [carried(b(x), self.bound, self) for b in self._layers()]
-        return reduce(torch.add, (p * f if f > 1 else p for p, f in zip(parts, self.factors)))
+        return self._sum(branch(x) for branch in self.layers())
+
+    def _sum(self, parts: Iterable[Tensor]) -> Tensor:
+        held = (carried(part, self.bound, self) for part in parts)
+        return reduce(torch.add, (p * f if f > 1 else p for p, f in zip(held, self.factors)))
+
+    def bounds(self, lo: Tensor, hi: Tensor) -> Interval:
+        self.receives()
+        ends = zip(*(branch.bounds(lo, hi) for branch in self.layers()))
+        least, greatest = (self._sum(parts) for parts in ends)
+        return least, greatest
 
     def emit(self, builder: Builder, x: Wire) -> Wire:
         wires = []
-        for branch, factor in zip(self._layers(), self.factors):
+        for branch, factor in zip(self.layers(), self.factors):
             wire = branch.place(builder, x)
             if factor & (factor - 1) == 0:
                 wire = builder.shift(wire, -(factor.bit_length() - 1)) if factor > 1 else wire
@@ -379,7 +399,7 @@ class Add(Layer):
         return reduce(builder.add, wires)
 
     def twin(self) -> torch.nn.Module:
-        return _FloatAdd(*(branch.twin() for branch in self._layers()))
+        return _FloatAdd(*(branch.twin() for branch in self.layers()))
 
 
 class _FloatAdd(torch.nn.Module):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..machine import Builder, LayerError, Levels, Wire
-from .spec import Layer, Spec, carried
+from .spec import Interval, Layer, Spec, carried
 
 
 class Dropout(Layer):
@@ -58,6 +58,10 @@ class Dropout(Layer):
             return x
         left = x.double() * (torch.rand_like(x, dtype=torch.float32) >= float(self.p)) / float(1 - self.p)
         return carried(left + ((left + 0.5).floor() - left).detach(), self.bound, self)
+
+    def bounds(self, lo: Tensor, hi: Tensor) -> Interval:
+        """Those of the machine, which drops nothing."""
+        return lo, hi
 
     def emit(self, builder: Builder, x: Wire) -> Wire:
         return x

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -15,8 +16,11 @@ from ..grids import default_scale, weight_grid
 from ..machine import Builder, Levels, Wire
 from ..windows import padding_per_axis, per_axis, window_counts
 from .exact import exact_products
-from .spec import FLOAT32_LIMIT, Layer, Spec, carrier
+from .spec import FLOAT32_LIMIT, Interval, Layer, Spec, carrier
 from .weights import integers, on_grid, warn_if_dead
+
+Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""Of values, weights and a bias, or none."""
 
 
 class _Affine(Layer):
@@ -61,14 +65,32 @@ class _Affine(Layer):
         with exact_products(x.device):
             return self._product(x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype))
 
-    def _carrier(self, weight: Tensor, bias: Tensor | None) -> torch.dtype:
-        """float32 where the weights as they are now, or as they ever may be, keep every partial sum below 2^24."""
-        if self._bound < FLOAT32_LIMIT:
+    def bounds(self, lo: Tensor, hi: Tensor) -> Interval:
+        return self._span(lo, hi, *self.integers(), self._product)
+
+    def _span(
+        self, lo: Tensor, hi: Tensor, weight: Tensor, bias: Tensor | None, product: Product, rows: int = 1
+    ) -> Interval:
+        """Least and greatest product over an interval: half of W (hi + lo) + 2 b -+ |W| (hi - lo)."""
+        dtype = self._carrier(weight, bias, 2, rows)
+        lo, hi, weight = lo.to(dtype), hi.to(dtype), weight.to(dtype)
+        with exact_products(lo.device):
+            middle = product(hi + lo, weight, None if bias is None else 2 * bias.to(dtype))
+            width = product(hi - lo, weight.abs(), None)
+        return (middle - width) / 2, (middle + width) / 2
+
+    def _carrier(self, weight: Tensor, bias: Tensor | None, times: int = 1, rows: int = 1) -> torch.dtype:
+        """float32 where the weights as they are now, or as they ever may be, keep every partial sum below 2^24.
+
+        Of sums taken `times` over, with weights that are made of `rows` rows of the layer's own.
+        """
+        if carrier(times * rows * self._bound, self) == torch.float32:
             return torch.float32
         # float32 sums of integers are exact below 2^24, and never fall below it once they have reached it
-        rows = float(weight.detach().abs().flatten(1).sum(1).amax())
+        widest = float(weight.detach().abs().flatten(1).sum(1).amax())
         largest = 0.0 if bias is None else float(bias.detach().abs().amax())
-        return torch.float32 if rows * self.receives().bound + largest < FLOAT32_LIMIT else torch.float64
+        fits = times * (widest * self.receives().bound + largest) < FLOAT32_LIMIT
+        return torch.float32 if fits else torch.float64
 
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         raise TypeError(f"{type(self).__name__} needs a product")
@@ -132,6 +154,18 @@ class Linear(_Affine):
 
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.linear(x, weight, bias)
+
+    def margins(self, lo: Tensor, hi: Tensor, y: Tensor) -> Tensor:
+        """The most by which each output may exceed that of class y (n,) over an interval (n, features): (n, outputs).
+
+        Of z_j - z_y, whose weights are differences: less than the differences of what z_j and z_y may be.
+        """
+        weight, bias = self.integers()
+        classes, place = torch.unique(y, return_inverse=True)
+        weight = (weight - weight[classes, None]).flatten(0, 1)
+        bias = None if bias is None else (bias - bias[classes, None]).flatten()
+        _, most = self._span(lo, hi, weight, bias, F.linear, 2)
+        return most.view(len(y), len(classes), -1)[torch.arange(len(y), device=y.device), place]
 
     def emit(self, builder: Builder, x: Wire) -> Wire:
         return builder.affine(x, *self._constants())

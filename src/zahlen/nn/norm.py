@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..machine import Builder, LayerError, MachineError, Wire, tables
-from .spec import Layer, Spec
+from .spec import Interval, Layer, Spec
 
 
 class BatchNorm(Layer):
@@ -43,6 +43,7 @@ class BatchNorm(Layer):
         for name in ("running_mean", "running_var"):
             self.register_buffer(name, None)
         self._cache: tuple[Any, Any] | None = None
+        self.kept: list[Tensor] | None = None  # batches since `keeping` began, for intervals around them
 
     def bind(self, spec: Spec) -> Spec:
         channels = spec.shape[spec.channels]
@@ -65,19 +66,44 @@ class BatchNorm(Layer):
             raise self.fail("in training a batch has more than one value per channel; take another batch size")
         dtype = self._checked()[0].dtype
         x = z.to(dtype).mul(1 / unit).movedim(1 + self.axis, 1)
+        if self.kept is not None:
+            self.kept.append(x)
         y = torch.nn.functional.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, True, self.momentum, self.eps
         )
         return y.mul(unit).movedim(1, 1 + self.axis)
 
+    def bounds(self, lo: Tensor, hi: Tensor) -> Interval:
+        """In training around the batch kept; in eval mode the accumulator's, which the activation turns around."""
+        if not self.training:
+            return lo, hi
+        mean, variance = self.running_mean, self.running_var
+        if self.kept:
+            batch = self.kept.pop(0)  # the first, where the layer stands at several places
+            variance, mean = torch.var_mean(batch, [k for k in range(batch.ndim) if k != 1], correction=0)
+        unit = float(self.receives().unit)
+        lo, hi = (self._normalised(z, mean, variance).mul(unit) for z in (lo, hi))
+        return self.ordered(lo, hi, self.weight < 0)
+
+    def ordered(self, lo: Tensor, hi: Tensor, turned: Tensor) -> Interval:
+        """Ends of intervals, exchanged in those channels that are turned around, bool (channels,)."""
+        where = turned.view(self._along(lo))
+        return torch.where(where, hi, lo), torch.where(where, lo, hi)
+
     def normalise(self, z: Tensor) -> Tensor:
         """The eval mode's real function, for gradients only."""
+        return self._normalised(z, self.running_mean, self.running_var)
+
+    def _normalised(self, z: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         unit = float(self.receives().unit)
-        shape = [1] * z.ndim
-        shape[1 + self.axis] = -1
-        slope = self.weight / torch.sqrt(self.running_var + self.eps)
-        shift = self.bias - self.running_mean * slope
+        slope = self.weight / torch.sqrt(variance + self.eps)
+        shift = self.bias - mean * slope
+        shape = self._along(z)
         return z.to(torch.float32) * (slope / unit).view(shape) + shift.view(shape)
+
+    def _along(self, z: Tensor) -> list[int]:
+        """The shape in which one value for each channel lies along a batch."""
+        return [-1 if k == 1 + self.axis else 1 for k in range(z.ndim)]
 
     def alone(self) -> LayerError:
         """The error where no activation follows."""

@@ -32,8 +32,8 @@ class Source(Protocol):
     def parts(self, model: torch.nn.Module, epoch: int) -> Generator[Part, None, None]:
         """One epoch of training: the next part is asked for when the step for the last one was taken."""
 
-    def validation(self, model: torch.nn.Module) -> tuple[float, float]:
-        """Mean loss and share of classes named right on what is held back (nan where nothing is)."""
+    def validation(self, model: torch.nn.Module) -> tuple[float, float, float]:
+        """Of what is held back mean loss, and the shares named right and certified (nan where nothing is)."""
 
     def tensors(self) -> Iterable[Tensor]:
         """All data, for a checksum."""
@@ -130,8 +130,9 @@ class Run:
             done += count
             report(total / done, right / done)
         parts.close()
-        held = self.source.validation(self.model)
-        self.history.epochs.append(Epoch(total / done, right / done, *held, time.perf_counter() - start))
+        loss, accuracy, certified = self.source.validation(self.model)
+        seconds = time.perf_counter() - start
+        self.history.epochs.append(Epoch(total / done, right / done, loss, accuracy, seconds, certified))
         if self._is_best():
             self.history.best = len(self.history.epochs) - 1
             self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
@@ -144,9 +145,9 @@ class Run:
         if self.history.best < 0 or math.isnan(self.history.epochs[-1].validation_loss):
             return True
 
-        def rank(epoch: Epoch) -> tuple[float, float]:
-            accuracy = epoch.validation_accuracy
-            return (0.0 if math.isnan(accuracy) else accuracy, -epoch.validation_loss)
+        def rank(epoch: Epoch) -> tuple[float, ...]:
+            shares = epoch.validation_certified, epoch.validation_accuracy
+            return (*(0.0 if math.isnan(share) else share for share in shares), -epoch.validation_loss)
 
         return rank(self.history.epochs[-1]) >= rank(self.history.epochs[self.history.best])
 

@@ -13,13 +13,13 @@ from torch.nn import functional as F
 from ..flow import Beginning, Scaling, Shaping
 from ..machine import Builder, InputError, Levels, Wire
 from ..windows import per_axis, window_counts
-from .spec import Layer, Spec, carried, carrier
+from .spec import Monotone, Spec, carried, carrier
 
 SIGNED = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 UNSIGNED = {torch.uint16: torch.int32, torch.uint32: torch.int64}  # PyTorch hardly computes on these
 
 
-class Input(Beginning, Layer):
+class Input(Beginning, Monotone):
     """Where a network begins: which integers come in, and what they are worth.
 
     Parameters
@@ -104,7 +104,7 @@ class _Affinely(torch.nn.Module):
         return steps if self.whole else steps.to(torch.get_default_dtype()) / self.unit
 
 
-class Standardise(Scaling, Layer):
+class Standardise(Scaling, Monotone):
     """Put each element on one common scale: clamp(round(grain (x - mean) / deviation), -limit, limit), a staircase.
 
     For tables whose columns have different units. Stands behind `Input`.
@@ -156,7 +156,7 @@ class _Standardised(torch.nn.Module):
         return (steps - self.mean).to(torch.get_default_dtype()) / self.deviation
 
 
-class Reshape(Shaping, Layer):
+class Reshape(Shaping, Monotone):
     """The same elements in row-major order under another shape (of one sample)."""
 
     def __init__(self, *shape: int) -> None:
@@ -199,7 +199,7 @@ class Flatten(Reshape):
         return super().bind(spec)
 
 
-class _Pool2d(Layer):
+class _Pool2d(Monotone):
     def __init__(
         self,
         kernel_size: int | tuple[int, int],

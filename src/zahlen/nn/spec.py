@@ -14,6 +14,9 @@ from ..machine import Builder, LayerError, Wire
 if TYPE_CHECKING:
     from .norm import BatchNorm
 
+Interval = tuple[Tensor, Tensor]
+"""Least and greatest values, element by element."""
+
 FLOAT32_LIMIT = 2**24
 FLOAT64_LIMIT = 2**53
 """Below these bounds every integer, every product and every partial sum is exact in the type."""
@@ -69,6 +72,16 @@ class Layer(torch.nn.Module):
         """A float module of the same kind that starts from the same latent weights."""
         raise TypeError(f"{type(self).__name__} needs twin")
 
+    def bounds(self, lo: Tensor, hi: Tensor) -> Interval:
+        """What comes out for all inputs from `lo` to `hi`: integer intervals, those that the machine's ranges are.
+
+        Raises
+        ------
+        LayerError
+            If the layer has no such form.
+        """
+        raise self.fail("has no interval form, which robust training needs; train without robust=, or take it out")
+
     def receives(self) -> Spec:
         """The `Spec` of what comes in; raises `LayerError` before `bind`."""
         if self.spec is None:
@@ -81,6 +94,13 @@ class Layer(torch.nn.Module):
     def fail(self, reason: str) -> LayerError:
         """A `LayerError` that names the layer."""
         return LayerError(f"{type(self).__name__}({self.extra_repr()}): {reason}")
+
+
+class Monotone(Layer):
+    """A layer whose outputs never fall where an input rises, so that ends of intervals go to ends."""
+
+    def bounds(self, lo: Tensor, hi: Tensor) -> Interval:
+        return self(lo), self(hi)
 
 
 def carrier(bound: int, layer: Layer) -> torch.dtype:

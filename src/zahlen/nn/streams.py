@@ -141,8 +141,8 @@ class _Stream:
             yield F.cross_entropy(scaled(model, output).flatten(0, 1), targets.flatten()), math.nan, targets.numel()
             at += 1
 
-    def validation(self, model: torch.nn.Module) -> tuple[float, float]:
-        return (math.nan if self.held is None else stream_loss(model, self.held)), math.nan
+    def validation(self, model: torch.nn.Module) -> tuple[float, float, float]:
+        return (math.nan if self.held is None else stream_loss(model, self.held)), math.nan, math.nan
 
     def tensors(self) -> Iterable[Tensor]:
         return (self.train,) if self.held is None else (self.train, self.held)

@@ -16,8 +16,9 @@ from torch.nn import functional as F
 from ..flow import whole
 from ..history import History
 from ..machine import InputError, LayerError
-from .containers import evaluating
+from .containers import Sequential, evaluating
 from .norm import BatchNorm
+from .robust import Robust, bounds, certified, margins
 from .run import Part, Run
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -38,6 +39,7 @@ def fit(
     resume: bool = False,
     lengths: Any = None,
     clip: float | None = None,
+    robust: int | None = None,
     progress: bool = True,
     name: str = "training",
     remarks: dict[str, Any] | None = None,
@@ -74,6 +76,11 @@ def fit(
         For a recurrent network: how many steps of each sequence are there; what follows is padding.
     clip : float, optional
         Largest norm of a gradient; what is larger is scaled down. 1 is usual for recurrent networks.
+    robust : int, optional
+        Train for certificates: each element of an input may be changed by so much, in units of the input, without
+        another class. From the middle of the training on half of the loss is that of the worst case that
+        intervals allow; before, the ball and its weight grow from nothing (see `zahlen.nn.robust`). The epoch that
+        certifies the most validation samples wins. A step costs about three times as much.
     progress : bool
         Show a bar with loss and accuracy.
     name : str
@@ -94,7 +101,7 @@ def fit(
     FileError
         If the checkpoint is of another training, or damaged.
     LayerError
-        If the loss is no longer finite, or a batch norm would count padding.
+        If the loss is no longer finite, a batch norm would count padding, or intervals cannot pass a layer.
 
     Examples
     --------
@@ -117,6 +124,11 @@ def fit(
         _check_targets(model, part, loss)
     source = _Batches(train, held, settings["batch_size"], loss, generator)
     steps = settings["epochs"] * source.steps
+    if robust is not None:
+        settings["robust"] = whole(robust, "robust")
+        source.robust = Robust(settings["robust"], steps)
+        for part in (train, held or train):
+            _check_robust(model, part)
     run = Run(model, source, generator, steps=steps, lr=_number(lr), clip=clip, settings=settings)
     return run.go(checkpoint, resume=resume, progress=progress, name=name, remarks=remarks)
 
@@ -128,6 +140,18 @@ def _check_norms(model: torch.nn.Module, samples: Samples) -> None:
     kinds = (BatchNorm, torch.nn.modules.batchnorm._BatchNorm)
     if any(isinstance(module, kinds) for module in model.modules()):
         raise LayerError("fit: a batch norm would count the padding of shorter sequences; leave it out")
+
+
+def _check_robust(model: torch.nn.Module, samples: Samples) -> None:
+    """An error if intervals cannot pass the network, or targets are not classes."""
+    if not isinstance(model, Sequential) or model.recurrent:
+        raise LayerError("fit: robust= needs intervals, which networks of zahlen.nn without a state have; leave it out")
+    with evaluating(model):
+        x = samples.x[:1]
+        shape = bounds(model, x.to(device_of(model, x)), 0)[0].shape[1:]
+    y = samples.y
+    if len(shape) != 1 or y.ndim != 1 or y.dtype != torch.int64 or bool(((y < 0) | (y >= shape[0])).any()):
+        raise InputError("fit: robust= needs classes as targets, numbered from 0 on, and an output for each of them")
 
 
 def _number(value: Any) -> Any:
@@ -167,20 +191,27 @@ class _Batches:
     ) -> None:
         self.train, self.held, self.batch_size, self.loss, self.generator = train, held, batch_size, loss, generator
         self.steps = len(_batches(torch.arange(len(train)), batch_size))
+        self.robust: Robust | None = None
+        self.certified = math.nan  # of what is held back, at the end of the last epoch
 
     def parts(self, model: torch.nn.Module, epoch: int) -> Generator[Part, None, None]:
         order = torch.randperm(len(self.train), generator=self.generator)
-        for rows in _batches(order, self.batch_size):
-            yield (*_measure(model, self.train[rows], self.loss), len(rows))
+        for step, rows in enumerate(_batches(order, self.batch_size), epoch * self.steps):
+            yield (*_measure(model, self.train[rows], self.loss, self.robust, step), len(rows))
 
-    def validation(self, model: torch.nn.Module) -> tuple[float, float]:
-        return (math.nan, math.nan) if self.held is None else _evaluate(model, self.held, self.loss, 1000)
+    def validation(self, model: torch.nn.Module) -> tuple[float, float, float]:
+        if self.held is None:
+            return math.nan, math.nan, math.nan
+        if self.robust is not None:
+            self.certified = _certified(model, self.held, self.robust.eps)
+        return (*_evaluate(model, self.held, self.loss, 1000), self.certified)
 
     def tensors(self) -> Iterable[Tensor]:
         return (*self.train.tensors(), *(self.held.tensors() if self.held is not None else ()))
 
     def course(self, loss: float, accuracy: float) -> str:
-        return f"loss {loss:.4f}  accuracy {accuracy:.4f}"
+        known = "" if math.isnan(self.certified) else f"  certified {self.certified:.4f}"
+        return f"loss {loss:.4f}  accuracy {accuracy:.4f}{known}"
 
 
 def outputs(model: torch.nn.Module, x: Tensor) -> Tensor:
@@ -245,10 +276,17 @@ def _check_targets(model: torch.nn.Module, samples: Samples, loss: Loss) -> None
         )
 
 
-def _measure(model: torch.nn.Module, samples: Samples, loss: Loss) -> tuple[Tensor, float]:
+def _measure(
+    model: torch.nn.Module, samples: Samples, loss: Loss, robust: Robust | None = None, step: int = 0
+) -> tuple[Tensor, float]:
     """The loss of a batch, and how many classes are named right (nan where targets are no classes)."""
     device = device_of(model, samples.x)
-    output, y = _compared(model, samples, model(samples.x.to(device)), samples.y.to(device))
+    x, y = samples.x.to(device), samples.y.to(device)
+    if robust is not None:
+        assert isinstance(model, Sequential)
+        value, output = robust.loss(model, x, y, step, lambda output: loss(scaled(model, output), y))
+        return value, _right(output.detach(), y)
+    output, y = _compared(model, samples, model(x), y)
     return loss(scaled(model, output), y), _right(output.detach(), y) * len(samples) / max(1, len(y))
 
 
@@ -270,6 +308,18 @@ def _evaluate(model: torch.nn.Module, samples: Samples, loss: Loss, batch_size: 
             total += float(value) * len(rows)
             right += hits
     return total / len(samples), right / len(samples)
+
+
+def _certified(model: torch.nn.Module, samples: Samples, eps: int) -> float:
+    """The share of samples that intervals certify, in eval mode."""
+    assert isinstance(model, Sequential)
+    found = 0
+    with evaluating(model):
+        for x, y in zip(torch.split(samples.x, 1000), torch.split(samples.y, 1000)):
+            device = device_of(model, x)
+            x, y = x.to(device), y.to(device)
+            found += int(certified(margins(model, x, y, eps), y).sum())
+    return found / len(samples)
 
 
 def _right(output: Tensor, y: Tensor) -> float:
