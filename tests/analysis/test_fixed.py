@@ -1,16 +1,25 @@
 import dataclasses
+import io
+import signal
+import subprocess
 import sys
+import tempfile
+import time
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from small_machines import automata, elements, key, random_machines, shift_registers
 
-from zahlen.analysis import cycles, fixed_points
+from zahlen.analysis import LimitError, cycles, fixed_points
+from zahlen.analysis.additive import additive
+from zahlen.analysis.fixed import METHODS
 from zahlen.machine import Builder, InputError, Levels, ToolError
 
 pytest.importorskip("ortools.sat.python.cp_model")
+pytest.importorskip("pysat.solvers")
 
 
 def keys(machine, found):
@@ -27,7 +36,12 @@ def test_cycles_are_what_following_every_state_says(machine, data):
     symbols = elements(machine, machine.inputs)
     steps = data.draw(st.lists(st.sampled_from(symbols), min_size=1, max_size=2))
     length = data.draw(st.integers(1, 4))
-    method = data.draw(st.sampled_from(["CP-SAT", "CP-SAT", "state graph"]))
+    period = steps if machine.inputs else [None] * len(steps)
+    method = data.draw(st.sampled_from(["CP-SAT", "SAT", "SAT", "state graph"]))
+    if method == "SAT" and any(additive(machine, step) is None for step in steps):
+        with pytest.raises(InputError, match="SAT takes machines whose next state is made of tables of sums"):
+            cycles(machine, length, period, method=method)
+        return
     expected = []
     states = elements(machine, machine.registers)
     order = {key(machine, state): k for k, state in enumerate(states)}
@@ -39,16 +53,15 @@ def test_cycles_are_what_following_every_state_says(machine, data):
                 after, _ = machine.step(after, x, executor="reference")
         if key(machine, after) == taken[0] and len(set(taken)) == length and min(taken, key=order.get) == taken[0]:
             expected.append(taken)
-    x = steps if machine.inputs else [None] * len(steps)
-    found = cycles(machine, length, x, method=method)
+    found = cycles(machine, length, period, method=method)
     assert (found.status, found.method) == ("complete", method)
     assert sorted(keys(machine, found.found)) == sorted(expected)
     assert found.replay()
     if expected:
-        part = cycles(machine, length, x, method=method, limit=len(expected))
+        part = cycles(machine, length, period, method=method, limit=len(expected))
         assert part.status == "complete"
     if len(expected) > 1:
-        part = cycles(machine, length, x, method=method, limit=1)
+        part = cycles(machine, length, period, method=method, limit=1)
         assert (part.status, len(part.found)) == ("limit reached", 1)
 
 
@@ -63,12 +76,33 @@ def network(units, seed):
 
 @pytest.mark.parametrize("length", [1, 2, 3])
 @pytest.mark.parametrize("seed", range(3))
-def test_two_methods_agree(seed, length):
-    """2,048 states: beyond brute force by single steps, and by ways that share no code but the machine."""
+def test_methods_agree(seed, length):
+    """2,048 states: beyond brute force by single steps, and by ways that share little code but the machine."""
     machine = network(11, seed)
-    one, other = (cycles(machine, length, method=method) for method in ("state graph", "CP-SAT"))
-    assert one.status == other.status == "complete"
-    assert sorted(keys(machine, one.found)) == sorted(keys(machine, other.found))
+    graph, *others = (cycles(machine, length, method=method) for method in METHODS)
+    for other in others:
+        assert graph.status == other.status == "complete"
+        assert sorted(keys(machine, graph.found)) == sorted(keys(machine, other.found))
+
+
+@pytest.mark.parametrize(("length", "period"), [(1, [[[0]], [[2]]]), (2, [[[1]]])])
+def test_two_solvers_agree_on_sparse_networks(length, period):
+    """3^24 states, too many to go through."""
+    rng = np.random.default_rng(1)
+    weights = np.zeros((24, 24), dtype=np.int64)
+    for row in weights:
+        row[rng.choice(24, 3, replace=False)] = rng.integers(-3, 4, 3)
+    b = Builder()
+    x = b.input("x", (1,), Levels(0, 3))
+    h = b.register("h", (24,), Levels(-1, 1))
+    z = b.affine(b.concat(x, h), np.hstack([np.ones((24, 1), dtype=int), weights]), rng.integers(-2, 2, 24))
+    b.connect(h, b.staircase(z, [0, 3], [-1, 0, 1]))
+    machine = b.build(h)
+    found = [cycles(machine, length, period, method=m, limit=40) for m in ("SAT", "CP-SAT", None)]
+    assert found[2].method == "SAT"
+    assert [f.status for f in found] == ["complete"] * 3
+    assert len(found[0].found) > 2
+    assert len({str(sorted(keys(machine, f.found))) for f in found}) == 1
 
 
 def ring(units, values, step=1):
@@ -79,16 +113,14 @@ def ring(units, values, step=1):
     return b.build(h)
 
 
-def test_more_states_than_numbers_have_bits():
+@pytest.mark.parametrize("method", ["SAT", "CP-SAT"])
+def test_more_states_than_numbers_have_bits(method):
     """Necklaces: 3^100 states, which are compared in parts."""
     machine = ring(100, 3, step=5)
-    assert len(fixed_points(machine).found) == 3
-    assert len(cycles(machine, 2).found) == 3
-    assert len(cycles(machine, 4).found) == 18
-    assert len(cycles(machine, 3).found) == 0
-    found = cycles(machine, 5, limit=10)
+    assert [len(cycles(machine, k, method=method).found) for k in (1, 2, 4, 3)] == [3, 3, 18, 0]
+    found = cycles(machine, 5, limit=10, method=method)
     assert (len(found.found), found.status) == (10, "limit reached")
-    assert str(found) == "10 cycles of 5 states (CP-SAT): there may be more, the limit was reached"
+    assert str(found) == f"10 cycles of 5 states ({method}): there may be more, the limit was reached"
 
 
 def test_registers_of_different_steps():
@@ -99,14 +131,54 @@ def test_registers_of_different_steps():
     b.connect(h, b.shift(b.affine(g, [[13]]), 7))
     b.connect(g, b.affine(h, [[10]]))
     machine = b.build(h)
-    assert len(fixed_points(machine, method="CP-SAT").found) == 3
-    assert len(cycles(machine, 2, method="CP-SAT").found) == 3
+    for method in METHODS:
+        assert len(fixed_points(machine, method=method).found) == 3
+        assert len(cycles(machine, 2, method=method).found) == 3
 
 
-def test_time_that_ends_is_said():
-    found = fixed_points(network(60, 0), seconds=0.001)
+def sparse(units, seed, reads=8):
+    rng = np.random.default_rng(seed)
+    weights = np.zeros((units, units), dtype=np.int64)
+    for row in weights:
+        row[rng.choice(units, reads, replace=False)] = rng.integers(1, 8, reads) * rng.choice([-1, 1], reads)
+    b = Builder()
+    h = b.register("h", (units,), Levels(-1, 1, 2), -1)
+    b.connect(h, b.staircase(b.affine(h, weights, rng.integers(-3, 4, units)), [0], [-1, 1]))
+    return b.build(h)
+
+
+@pytest.mark.parametrize("machine", [network(60, 0), sparse(90, 0, 14)], ids=["CP-SAT", "SAT"])
+def test_time_that_ends_is_said(machine):
+    found = fixed_points(machine, seconds=0.001)
     assert found.status == "unknown"
     assert str(found).endswith("there may be more, the search was cut short")
+
+
+@pytest.mark.parametrize(("machine", "method"), [(network(60, 0), "CP-SAT"), (sparse(90, 0, 14), "SAT")])
+def test_interrupt_leaves_what_was_found(machine, method):
+    """In a process of its own: solvers have handlers for Ctrl-C."""
+    with tempfile.TemporaryDirectory() as folder:
+        machine.save(f"{folder}/model.zn")
+        code = (
+            "import zahlen, zahlen.analysis, sys; print('go', flush=True);"
+            f"found = zahlen.analysis.fixed_points(zahlen.load('{folder}/model.zn'), seconds=50, progress=True);"
+            "print(found)"
+        )
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "go\n"
+        time.sleep(1.5)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=30)
+    assert out == f"0 fixed points ({method}): there may be more, the search was cut short\n"
+
+
+def test_progress_says_how_many_were_found(monkeypatch):
+    """On a terminal, which is wiped at the end."""
+    terminal = Console(file=io.StringIO(), force_terminal=True)
+    monkeypatch.setattr("zahlen.analysis.progress.Console", lambda **_: terminal)
+    for method in METHODS[1:]:
+        assert len(fixed_points(ring(30, 3), method=method, progress=True).found) == 3
+        assert f"{method}: 3 found" in terminal.file.getvalue()
 
 
 def test_replay_refuses_what_is_no_cycle():
@@ -130,8 +202,8 @@ def test_what_is_no_question_is_refused(monkeypatch):
             cycles(machine, length)
     with pytest.raises(InputError, match="limit is a positive integer, got 0"):
         fixed_points(machine, limit=0)
-    with pytest.raises(InputError, match="method is state graph or CP-SAT, got 'SAT'"):
-        fixed_points(machine, method="SAT")
+    with pytest.raises(InputError, match="method is state graph, SAT or CP-SAT, got 'DPLL'"):
+        fixed_points(machine, method="DPLL")
     b = Builder()
     x = b.input("x", (1,), Levels(0, 1))
     with pytest.raises(InputError, match="no registers"):
@@ -139,3 +211,12 @@ def test_what_is_no_question_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "ortools.sat.python", None)
     with pytest.raises(ToolError, match=r"pip install 'zahlen\[analysis\]'"):
         fixed_points(machine, method="CP-SAT")
+    monkeypatch.setitem(sys.modules, "pysat.solvers", None)
+    with pytest.raises(ToolError, match=r"pip install 'zahlen\[analysis\]'"):
+        fixed_points(machine, method="SAT")
+
+
+def test_a_formula_that_is_too_large_is_refused(monkeypatch):
+    monkeypatch.setattr("zahlen.analysis.sat.MAX_NODES", 100)
+    with pytest.raises(LimitError, match='more than 100 nodes of decision diagrams; take method="CP-SAT"'):
+        fixed_points(sparse(40, 0), method="SAT")

@@ -1,10 +1,10 @@
 """Exact analysis: what a machine does for ever, found on its finite state space.
 
 `memory` says how long an initial state matters, `orbit` where a constant input leads, `state_graph` where it leads from
-every state, `fixed_points` and `cycles` what comes back to itself, in machines of any size,
-`automaton` which finite automaton a machine is, and `equivalent` whether two are the same. `regions` and `pieces` say
-where a network of ReLUs is which affine function. `verify` proves or refutes what is said about all inputs of a box,
-`certified` proves by intervals alone which samples keep their class.
+every state (`basins` and `transients` are its counts alone), `fixed_points` and `cycles` what comes back to itself, in
+machines of any size, `automaton` which finite automaton a machine is, and `equivalent` whether two are the same.
+`regions` and `pieces` say where a network of ReLUs is which affine function. `verify` proves or refutes what is said
+about all inputs of a box, `certified` proves by intervals alone which samples keep their class.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .fixed import Cycles, cycles, fixed_points
 from .memory import Memory, Witness, memory
 from .orbit import LimitError, Orbit, orbit
 from .piecewise import Pieces, Regions, evaluate, pieces, regions
-from .state_graph import StateGraph, state_graph
+from .state_graph import StateGraph, basins, state_graph, transients
 from .verification import (
     Box,
     Certificate,
@@ -56,6 +56,7 @@ __all__ = [
     "Witness",
     "automata",
     "automaton",
+    "basins",
     "certified",
     "cycles",
     "equivalent",
@@ -69,5 +70,6 @@ __all__ = [
     "regions",
     "replay",
     "state_graph",
+    "transients",
     "verify",
 ]

@@ -21,6 +21,22 @@ def bar(shown: bool, name: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 @contextlib.contextmanager
+def spinner(shown: bool, name: str) -> Iterator[Callable[[str], None]]:
+    """The time, and what it is told, of work whose end nobody knows.
+
+    >>> with spinner(False, "search") as say:
+    ...     say("2 found")
+    """
+    if not shown:
+        yield lambda course: None
+        return
+    columns = SpinnerColumn(), TextColumn("{task.description}: {task.fields[course]}"), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), refresh_per_second=4, transient=True) as bars:
+        task = bars.add_task(name, total=None, course="")
+        yield lambda course: bars.update(task, course=course)
+
+
+@contextlib.contextmanager
 def counter(shown: bool, name: str) -> Iterator[Callable[[int, int], None] | None]:
     """How many states were gone through, and how many are known, as it is told; None if not to be shown.
 
@@ -28,10 +44,5 @@ def counter(shown: bool, name: str) -> Iterator[Callable[[int, int], None] | Non
     ...     report is None
     True
     """
-    if not shown:
-        yield None
-        return
-    columns = SpinnerColumn(), TextColumn("{task.description}: {task.fields[course]}"), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as bars:
-        task = bars.add_task(name, total=None, course="")
-        yield lambda done, known: bars.update(task, course=f"{done:,} of {known:,} states so far")
+    with spinner(shown, name) as say:
+        yield (lambda done, known: say(f"{done:,} of {known:,} states so far")) if shown else None

@@ -284,6 +284,52 @@ def state_graph(
     return StateGraph(machine, steps, states, found)
 
 
+def basins(machine: Machine, x: Any = None, **options: Any) -> NDArray[np.int64]:
+    """How many states lead to each attractor, its own among them, the most first.
+
+    Parameters are those of `state_graph`, whose result says which attractors these are.
+
+    Returns
+    -------
+    int64 array (attractors,)
+        Its sum is the number of states.
+
+    Examples
+    --------
+    0 stays as it is, 1 and 2 take turns, and all else leads to them:
+
+    >>> from zahlen import Builder, Levels
+    >>> b = Builder()
+    >>> n = b.register("n", (1,), Levels(0, 9))
+    >>> b.connect(n, b.lookup(n, [0, 2, 1, 2, 2, 3, 3, 4, 4, 5]))
+    >>> basins(b.build(n)).tolist()
+    [9, 1]
+    """
+    return state_graph(machine, x, **options).basins
+
+
+def transients(machine: Machine, x: Any = None, **options: Any) -> NDArray[np.int64]:
+    """How many states are 0, 1, 2, .. edges before their attractor.
+
+    Parameters are those of `state_graph`; an edge is all steps of a periodic input.
+
+    Returns
+    -------
+    int64 array (longest transient + 1,)
+        Its sum is the number of states, its first element how many are on an attractor.
+
+    Examples
+    --------
+    >>> from zahlen import Builder, Levels
+    >>> b = Builder()
+    >>> n = b.register("n", (1,), Levels(0, 9))
+    >>> b.connect(n, b.lookup(n, [0, 2, 1, 2, 2, 3, 3, 4, 4, 5]))
+    >>> transients(b.build(n)).tolist()
+    [3, 2, 4, 1]
+    """
+    return state_graph(machine, x, **options).transients
+
+
 def periodic(machine: Machine, x: Any, name: str) -> tuple[State, ...]:
     """The steps of a constant or periodic input, each as a batch of one, checked.
 
