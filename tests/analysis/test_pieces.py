@@ -94,7 +94,9 @@ def test_three_forms_on_a_line():
 def test_pieces_of_a_segment_are_merged():
     segment = Segment([(0, 1), (1, 1)])
     for form in ((2, -1), (-4, 1), (4, -3)):
-        segment.cut(next(c for c, (u, v) in segment.cells.items() if _inside(segment, u, v, form)), form)
+        cut = segment.cut(next(c for c, (u, v) in segment.cells.items() if _inside(segment, u, v, form)), form)
+        ends = [[Fraction(*segment.points[v]) for v in segment.cells[c]] for c in cut]
+        assert [form[0] * sum(pair) / 2 + form[1] > 0 for pair in ends] == [True, False]
     order = sorted(segment.cells, key=lambda c: Fraction(*segment.points[segment.cells[c][0]]))
     kept = segment.merge([order[2], order[1], order[3]])
     assert [Fraction(*segment.points[v]) for v in segment.cells[kept]] == [Fraction(1, 4), 1]

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from piecewise_machines import any_machine, fractions, networks, on_fractions, pattern_of
 
-from zahlen.analysis import LimitError, regions
+from zahlen.analysis import LimitError, evaluate, regions
 from zahlen.analysis.piecewise.homogeneous import above
 from zahlen.analysis.piecewise.regions import area
 from zahlen.analysis.piecewise.signs import extremes
@@ -263,7 +263,8 @@ def test_constants_are_folded_and_multiplied_with():
     y = b.shift(b.add(b.mul(x, factor), b.mul(b.constant([2, 2]), x)), -2)
     found = regions(b.build(y, factor))
     assert found.maps.tolist() == [[[20, 0, 0], [0, 24, 0], [0, 0, 3], [0, 0, 4]]]
-    assert found.check()
+    values = evaluate(found.slice.machine, {"x": fractions([[Fraction(1, 3), Fraction(-1, 8)]])})
+    assert [v for wire in values.values() for v in wire.ravel()] == [Fraction(20, 3), -3, 3, 4]
 
 
 def test_several_inputs():
@@ -308,6 +309,58 @@ def test_signs_are_those_of_whole_integers(data):
         assert (low[c, q], high[c, q]) == (min(signs), max(signs))
 
 
+def test_signs_with_all_leading_bits():
+    """The greatest leading parts, of which three products are summed, on both sides of powers of two."""
+    for bits in range(28, 63):
+        ends = [2**bits - 1, -(2**bits), 2**bits]
+        points = [(v, v, 2**90 - 1) for v in ends]
+        forms = np.array([[[v, v], [v, -v], [v, v]] for v in ends])
+        low, high = extremes(points, [[0], [1], [2]], forms[:, :, :1])
+        for k, v in enumerate(ends):
+            value = 2 * v * v + v * (2**90 - 1)
+            assert low[k, 0] == high[k, 0] == (value > 0) - (value < 0)
+    points = [(2**31 - 1, 2**31 - 1, 2**31 - 1)]
+    low, _ = extremes(points, [[0]], np.array([[[2**31 - 1]] * 3]))
+    assert low.tolist() == [[1]]
+
+
+def test_coefficients_around_64_bits():
+    """Differences of forms that fit into 64 bits themselves, but not their difference."""
+    for large in (2**61, 2**62 - 1, 2**62, 2**62 + 5, 2**63 - 1):
+        b = Builder()
+        x = b.input("x", (2,), Levels(-1, 1))
+        y = b.affine(x, [[large, 0], [-large, 3]])
+        found = regions(b.build(b.max(b.slice(y, [0], [1]), b.slice(y, [1], [2]))))
+        assert sorted(found.maps[:, 0].tolist()) == [[-large, 3, 0], [large, 0, 0]]
+        assert found.check()
+        assert found.areas[0] == found.areas[1]
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1, -2])
+def test_thresholds_of_channels(axis):
+    b = Builder()
+    x = b.affine(b.input("x", (2,), Levels(-9, 9)), [[1, 0]] * 6)
+    x = b.reshape(x, (2, 3))
+    channels = (2, 3)[axis]
+    thresholds = [[10 * k - 9, 10 * k - 5] for k in range(channels)]
+    values = [[k, k + 10, k + 20] for k in range(channels)]
+    machine = b.build(b.staircase(x, thresholds, values, axis=axis))
+    found = regions(machine)
+    for c in range(len(found.cells)):
+        s, t, w = found.inside(c)
+        exact = on_fractions(machine, {"x": fractions([[Fraction(s, w), Fraction(t, w)]])})
+        assert found.maps[c, :, 2].tolist() == exact[machine.outputs[0]].ravel().tolist()
+
+
+def test_the_first_of_equals_counts():
+    b = Builder()
+    x = b.affine(b.input("x", (2,), Levels(-9, 9)), [[1, 0], [1, 0], [-1, 0], [-1, 0]])
+    machine = b.build(b.argmax(x, name="a"), b.maxpool(x, (4,), name="m"))
+    found = regions(machine)
+    assert sorted(found.patterns["a"].tolist()) == [0, 2]
+    assert sorted(found.patterns["m"].ravel().tolist()) == [0, 2]
+
+
 def relu(bias=0):
     b = Builder()
     x = b.input("x", (2,), Levels(-5, 5))
@@ -325,6 +378,29 @@ def test_a_check_finds_what_was_changed():
     k = next(k for k, p in enumerate(found.points) if p[:2] == (0, 0))
     assert not replace(found, points=(*found.points[:k], (1, 0, 9), *found.points[k + 1 :])).check()
     assert not replace(found, slice=regions(relu(1)).slice).check()
+    assert not replace(found, cells=tuple(cell[::-1] for cell in found.cells)).check()
+
+
+def test_a_check_looks_inside():
+    """A pyramid in the middle of a cell, at whose vertices nothing is seen of it; a hole; a cell turned inside out."""
+    b = Builder()
+    x = b.input("x", (2,), Levels(-5, 5))
+    size = b.max(x, b.neg(x))
+    pyramid = b.build(b.max(b.affine(size, [[-1, -1]], [3]), b.constant([0])))
+    b = Builder()
+    flat = regions(b.build(b.affine(b.input("x", (2,), Levels(-5, 5)), [[0, 0]])))
+    assert flat.check()
+    assert not replace(flat, slice=regions(pyramid).slice).check()
+    found = regions(pyramid)
+    hole = found.cell_at(1, 1)
+    rest = [c for c in range(len(found.cells)) if c != hole]
+    assert not replace(found, cells=tuple(found.cells[c] for c in rest), maps=found.maps[rest]).check()
+    b = Builder()
+    halves = regions(b.build(b.staircase(b.slice(b.input("x", (2,), Levels(-5, 5)), [0], [1]), [0], [0, 0])))
+    middle = [k for k, (x, _) in enumerate(halves.vertices) if x == 0]
+    moved = tuple((8, y, w) if k in middle else (x, y, w) for k, (x, y, w) in enumerate(halves.points))
+    assert halves.check()
+    assert not replace(halves, points=moved).check()
 
 
 def test_what_is_no_piecewise_affine_function_is_refused():

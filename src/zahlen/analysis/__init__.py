@@ -3,8 +3,9 @@
 `memory` says how long an initial state matters, `orbit` where a constant input leads, `state_graph` where it leads from
 every state (`basins` and `transients` are its counts alone), `fixed_points` and `cycles` what comes back to itself, in
 machines of any size, `automaton` which finite automaton a machine is, and `equivalent` whether two are the same.
-`regions` and `pieces` say where a network of ReLUs is which affine function. `verify` proves or refutes what is said
-about all inputs of a box, `certified` proves by intervals alone which samples keep their class.
+`regions` and `pieces` say where a network of ReLUs is which affine function, `tropical` what it is in tropical algebra.
+`verify` proves or refutes what is said about all inputs of a box, `certified` proves by intervals alone which samples
+keep their class.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from .certified import certified, interval_machine
 from .fixed import Cycles, cycles, fixed_points
 from .memory import Memory, Witness, memory
 from .orbit import LimitError, Orbit, orbit
-from .piecewise import Pieces, Regions, evaluate, pieces, regions
+from .piecewise import Pieces, Polynomial, Regions, Tropical, evaluate, pieces, regions, tropical
 from .state_graph import StateGraph, basins, state_graph, transients
 from .verification import (
     Box,
@@ -46,11 +47,13 @@ __all__ = [
     "Monotone",
     "Orbit",
     "Pieces",
+    "Polynomial",
     "Reading",
     "Regions",
     "Replay",
     "Stable",
     "StateGraph",
+    "Tropical",
     "Verdict",
     "Within",
     "Witness",
@@ -71,5 +74,6 @@ __all__ = [
     "replay",
     "state_graph",
     "transients",
+    "tropical",
     "verify",
 ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from .pieces import Pieces, pieces
+from .polynomial import Polynomial
 from .rational import evaluate
 from .regions import Regions, regions
+from .tropical import Tropical, tropical
 
-__all__ = ["Pieces", "Regions", "evaluate", "pieces", "regions"]
+__all__ = ["Pieces", "Polynomial", "Regions", "Tropical", "evaluate", "pieces", "regions", "tropical"]

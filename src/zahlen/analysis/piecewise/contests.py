@@ -1,7 +1,7 @@
 """The pieces of operations that are not linear: in every window, which of some affine forms is the greatest.
 
-Each operation is two functions: `contest`, the forms that are compared, and `decided`, what it is on cells on which the
-greatest of every window are known. Where two are equal on a whole cell, the first one counts.
+Each operation is three functions: `contest`, the forms that are compared; `pattern`, which piece that puts an element
+on; `chosen`, what the operation is there. Where two forms are equal on a whole cell, the first one counts.
 """
 
 from __future__ import annotations
@@ -33,11 +33,14 @@ def contest(operation: op.Operation, *xs: IntArray) -> IntArray:
 
 
 @singledispatch
-def decided(operation: op.Operation, winners: IntArray, *xs: IntArray) -> tuple[IntArray, IntArray]:
-    """Pattern (cells, *shape) and forms (cells, parameters + 1, *shape) of the result.
+def pattern(operation: op.Operation, winners: IntArray, x: IntArray) -> IntArray:
+    """Which of the operation's pieces each element is on, (cells, *shape or flat), for the first operand's forms."""
+    return winners
 
-    `winners` are (cells, windows). The pattern says for each element which of the operation's pieces it is on.
-    """
+
+@singledispatch
+def chosen(operation: op.Operation, of: IntArray, *xs: IntArray) -> IntArray:
+    """Forms (cells, parameters + 1, *shape) of the result on cells of a given pattern (cells, *shape)."""
     raise TypeError(f"{operation.kind} has no pieces")
 
 
@@ -55,11 +58,10 @@ def _(operation: op.Min, x: IntArray, y: IntArray) -> IntArray:
     return -_windows(np.stack([x, y], axis=-1))
 
 
-@decided.register(op.Max)
-@decided.register(op.Min)
-def _(operation: op.Max | op.Min, winners: IntArray, x: IntArray, y: IntArray) -> tuple[IntArray, IntArray]:
-    pattern = winners.reshape(len(x), *x.shape[2:])
-    return pattern, np.where(pattern[:, None] == 0, x, y)
+@chosen.register(op.Max)
+@chosen.register(op.Min)
+def _(operation: op.Max | op.Min, of: IntArray, x: IntArray, y: IntArray) -> IntArray:
+    return np.where(of[:, None] == 0, x, y)
 
 
 @contest.register
@@ -67,11 +69,17 @@ def _(operation: op.Clamp, x: IntArray) -> IntArray:
     return _beside(x, np.array([operation.lo, operation.hi], dtype=object))
 
 
-@decided.register
-def _(operation: op.Clamp, winners: IntArray, x: IntArray) -> tuple[IntArray, IntArray]:
-    pattern = (winners.reshape(len(x), *x.shape[2:], 2) == 0).sum(axis=-1)
+@pattern.register(op.Clamp)
+@pattern.register(op.Staircase)
+def _(operation: op.Clamp | op.Staircase, winners: IntArray, x: IntArray) -> IntArray:
+    reached: IntArray = (winners.reshape(len(winners), *x.shape[2:], -1) == 0).sum(axis=-1)
+    return reached
+
+
+@chosen.register
+def _(operation: op.Clamp, of: IntArray, x: IntArray) -> IntArray:
     ends = np.array([operation.lo, 0, operation.hi], dtype=object)
-    return pattern, compact(np.where(pattern[:, None] == 1, x, _constants(ends[pattern], x)))
+    return compact(np.where(of[:, None] == 1, x, _constants(ends[of], x)))
 
 
 @contest.register
@@ -79,11 +87,10 @@ def _(operation: op.Staircase, x: IntArray) -> IntArray:
     return _beside(x, _rows(operation, operation.thresholds, x))
 
 
-@decided.register
-def _(operation: op.Staircase, winners: IntArray, x: IntArray) -> tuple[IntArray, IntArray]:
-    pattern = (winners.reshape(len(x), *x.shape[2:], operation.thresholds.shape[-1]) == 0).sum(axis=-1)
-    table = np.broadcast_to(_rows(operation, operation.values, x), (*pattern.shape, operation.values.shape[-1]))
-    return pattern, _constants(np.take_along_axis(table, pattern[..., None], axis=-1)[..., 0], x)
+@chosen.register
+def _(operation: op.Staircase, of: IntArray, x: IntArray) -> IntArray:
+    table = np.broadcast_to(_rows(operation, operation.values, x), (*of.shape, operation.values.shape[-1]))
+    return _constants(np.take_along_axis(table, of[..., None], axis=-1)[..., 0], x)
 
 
 def _rows(operation: op.Staircase, table: IntArray, x: IntArray) -> IntArray:
@@ -112,18 +119,18 @@ def _constants(values: IntArray, x: IntArray) -> IntArray:
 
 @contest.register
 def _(operation: op.MaxPool, x: IntArray) -> IntArray:
-    return x.reshape(*x.shape[:2], -1)[:, :, _elements(operation, x.shape[2:])]
+    return x.reshape(*x.shape[:2], -1)[:, :, window_elements(operation, x.shape[2:])]
 
 
-@decided.register
-def _(operation: op.MaxPool, winners: IntArray, x: IntArray) -> tuple[IntArray, IntArray]:
-    table = _elements(operation, x.shape[2:])
-    taken = table[np.arange(len(table)), winners][:, None]
+@chosen.register
+def _(operation: op.MaxPool, of: IntArray, x: IntArray) -> IntArray:
+    table = window_elements(operation, x.shape[2:])
+    taken = table[np.arange(len(table)), of.reshape(len(of), -1)][:, None]
     forms = np.take_along_axis(x.reshape(*x.shape[:2], -1), taken, axis=2)
-    return winners, forms
+    return forms.reshape(*x.shape[:2], *of.shape[1:])
 
 
-def _elements(operation: op.MaxPool, shape: tuple[int, ...]) -> Any:
+def window_elements(operation: op.MaxPool, shape: tuple[int, ...]) -> Any:
     """For each window its elements by number, (windows, size); one of them again in the place of padding."""
     axes = len(operation.size)
     padding = [(0, 0)] * (len(shape) - axes) + list(operation.padding)
@@ -134,13 +141,16 @@ def _elements(operation: op.MaxPool, shape: tuple[int, ...]) -> Any:
     return np.where(table < 0, table.max(axis=1, keepdims=True), table)
 
 
+def once(table: Any) -> Any:
+    """Which entries of each row are there for the first time."""
+    return ~np.tril(table[:, :, None] == table[:, None, :], -1).any(axis=-1)
+
+
 @contest.register
 def _(operation: op.Argmax, x: IntArray) -> IntArray:
     return _windows(np.moveaxis(x, operation.axis if operation.axis < 0 else operation.axis + 2, -1))
 
 
-@decided.register
-def _(operation: op.Argmax, winners: IntArray, x: IntArray) -> tuple[IntArray, IntArray]:
-    axis = operation.axis % (x.ndim - 2)
-    pattern = winners.reshape(len(x), *x.shape[2 : 2 + axis], *x.shape[3 + axis :])
-    return pattern, _constants(pattern, x)
+@chosen.register
+def _(operation: op.Argmax, of: IntArray, x: IntArray) -> IntArray:
+    return _constants(of, x)

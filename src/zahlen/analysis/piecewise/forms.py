@@ -7,8 +7,6 @@ so all coefficients are integers. Arrays are int64 where no difference of two fo
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ...machine import IntArray, Range
@@ -47,7 +45,7 @@ def linear(operation: op.Operation, forms: list[IntArray]) -> IntArray:
     [[[2], [-1], [5]]]
     """
     batches = [f.reshape(-1, *f.shape[2:]) for f in forms]
-    ranges = [Range(_filled(b, b.min()), _filled(b, b.max()), 1) for b in batches]
+    ranges = [symmetric(b.shape[1:], int(abs(b).max())) for b in batches]
     zeros = [np.zeros((1, *b.shape[1:]), dtype=object) for b in batches]
     offset = narrow(apply(operation, *zeros))
     small = fits(workspace(operation, *ranges), HALF) and offset.dtype != object
@@ -58,9 +56,9 @@ def linear(operation: op.Operation, forms: list[IntArray]) -> IntArray:
     return compact(found)
 
 
-def _filled(batch: IntArray, value: Any) -> IntArray:
-    """That value for every element of a sample."""
-    return np.full(batch.shape[1:], int(value), dtype=object)
+def symmetric(shape: tuple[int, ...], most: int) -> Range:
+    """Elements of which none is further from zero than `most`."""
+    return Range(np.full(shape, -most, dtype=object), np.full(shape, most, dtype=object), 1)
 
 
 def scaled(forms: IntArray, factors: IntArray) -> IntArray:

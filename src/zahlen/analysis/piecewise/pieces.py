@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...machine import InputError, IntArray, Machine
 from ..progress import bar
+from .homogeneous import Point
 from .program import program
 from .regions import MAX_CELLS
 from .segment import Segment
@@ -42,6 +43,11 @@ class Pieces:
     ends: tuple[Fraction, ...]
     maps: IntArray
     patterns: Mapping[str, NDArray[np.int64]]
+
+    @property
+    def corners(self) -> tuple[Sequence[Point], Sequence[Sequence[int]]]:
+        """The ends in homogeneous coordinates, and those of each piece."""
+        return [s.as_integer_ratio() for s in self.ends], [(k, k + 1) for k in range(len(self.maps))]
 
     @property
     def counts(self) -> dict[str, int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ...machine import InputError, IntArray, Machine, Wire
 from ...machine import operations as op
 from ...machine.reference import apply
@@ -49,6 +51,16 @@ class Program:
     def decisions(self) -> int:
         """How many operations have pieces."""
         return sum(isinstance(wire.operation, (*PIECEWISE, *JUMPING)) for wire in self.wires)
+
+    def moving(self, wire: Wire) -> int:
+        """Which operand of a product depends on the input."""
+        return int(wire.operands[0] in self.fixed)
+
+    def factors(self, wire: Wire) -> IntArray:
+        """What a product or a shift multiplies with, (*shape) or one for all."""
+        if isinstance(wire.operation, op.Shift):
+            return np.array(2**-wire.operation.bits, dtype=object)
+        return self.fixed[wire.operands[1 - self.moving(wire)]].astype(object)
 
 
 def program(who: str, machine: Machine, outputs: Sequence[str] | None = None) -> Program:

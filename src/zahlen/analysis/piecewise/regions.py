@@ -102,6 +102,11 @@ class Regions:
         return np.array([number.setdefault(key, len(number)) for key in keys])
 
     @property
+    def corners(self) -> tuple[Sequence[Point], Sequence[Sequence[int]]]:
+        """The vertices, and those of each cell."""
+        return self.points, self.cells
+
+    @property
     def counts(self) -> dict[str, int]:
         """How many there are, by definition.
 
@@ -151,18 +156,17 @@ class Regions:
         return [sum((a * x for a, x in zip(form, at)), Fraction(0)) for form in self.maps[cell].tolist()]
 
     def check(self) -> bool:
-        """Whether all fits together, computed again from the machine's operations and the vertices alone.
+        """Whether all fits together, computed again from the vertices and the machine's operations.
 
-        The areas of the cells add up to the polygon's; each edge has a cell on one side or on both; V - E + F is 1; and
-        every cell's map is the machine's function at a point inside, and where it is continuous at all its vertices.
+        What has a cell on one side only is one closed path; V - E + F is 1; every cell has a positive area; and its map
+        is the machine's function at a point inside, and at all its vertices where the machine is continuous.
         """
         outline = {u: v for u, v, _, other in self.edges if other < 0}
         first = v = next(iter(outline))
-        border = [first]
-        while (v := outline[v]) != first and len(border) <= len(outline):
-            border.append(v)
-        whole = area([self.points[v] for v in border])
-        if self.euler != 1 or len(border) != len(outline) or sum(self.areas) != whole or min(self.areas) <= 0:
+        steps = 1
+        while (v := outline[v]) != first and steps <= len(outline):
+            steps += 1
+        if self.euler != 1 or steps != len(outline) or min(self.areas) <= 0:
             return False
         middles = [self.inside(c) for c in range(len(self.cells))]
         asked = [*middles, *self.points] if self.continuous else middles
@@ -170,7 +174,8 @@ class Regions:
         wires = numerators(program("regions", self.slice.machine, self.outputs), self.slice.inputs(asked), below)
         found = np.concatenate([wires[name].reshape(len(asked), -1) for name in self.outputs], axis=1).tolist()
         for c, (forms, polygon) in enumerate(zip(self.maps.tolist(), self.cells)):
-            for k in (c, *(len(middles) + v for v in polygon)) if self.continuous else (c,):
+            places = (c, *(len(middles) + v for v in polygon)) if self.continuous else (c,)
+            for k in places:
                 if [above(form, asked[k]) for form in forms] != found[k]:
                     return False
         return True

@@ -27,10 +27,13 @@ class Slice:
     ----------
     machine : Machine
     points : mapping from input name to int64 or object array (k + 1, *shape)
+    axes : bool
+        Whether the parameters are the elements of the inputs.
     """
 
     machine: Machine
     points: Mapping[str, IntArray]
+    axes: bool = False
 
     @property
     def parameters(self) -> int:
@@ -147,8 +150,8 @@ def slice_through(who: str, machine: Machine, points: Any, parameters: int | Non
             raise InputError(f"{who}: {name} is {machine.wires[name].alphabet}; between codes there is nothing")
     due = None if parameters is None else parameters + 1
     arrays = _axes(who, machine, parameters) if points is None else _given(who, machine, points, due)
-    found = Slice(machine, arrays)
-    if _rank(found.elements) < found.parameters:
+    found = Slice(machine, arrays, axes=points is None)
+    if not found.axes and _rank(found.elements) < found.parameters:
         raise InputError(f"{who}: the {found.parameters + 1} points lie on a slice of fewer dimensions; move one")
     return found
 

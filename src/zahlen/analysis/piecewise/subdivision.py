@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...machine import IntArray, Wire
+from ...machine import IntArray
 from ...machine import operations as op
 from ..orbit import LimitError
-from .contests import JUMPING, PIECEWISE, contest, decided
+from .contests import JUMPING, PIECEWISE, chosen, contest, pattern
 from .forms import constant, linear, scaled
 from .program import Program
 from .signs import extremes
@@ -70,7 +70,7 @@ def subdivide(plan: Program, of: Slice, cells: Cells, limit: int, report: Callab
         if isinstance(wire.operation, op.Input):
             values[wire.name] = np.repeat(of.forms[wire.name], len(numbers), axis=0)
         elif isinstance(wire.operation, (op.Mul, op.Shift)):
-            values[wire.name] = _scaled(plan, wire, operands)
+            values[wire.name] = scaled(operands[plan.moving(wire)], plan.factors(wire))
         else:
             known = [
                 np.repeat(constant(plan.fixed[name], rows), len(numbers), axis=0) if x is None else x
@@ -79,21 +79,13 @@ def subdivide(plan: Program, of: Slice, cells: Cells, limit: int, report: Callab
             if isinstance(wire.operation, (*PIECEWISE, *JUMPING)):
                 numbers, parents, winners = _refined(cells, numbers, contest(wire.operation, *known), counted, report)
                 values = {name: forms[parents] for name, forms in values.items()}
-                patterns = {name: pattern[parents] for name, pattern in patterns.items()}
-                pattern, forms = decided(wire.operation, winners, *(x[parents] for x in known))
-                patterns[wire.name] = pattern.reshape(-1, *wire.shape)
-                values[wire.name] = forms.reshape(-1, rows, *wire.shape)
+                patterns = {name: old[parents] for name, old in patterns.items()}
+                patterns[wire.name] = pattern(wire.operation, winners, known[0]).reshape(-1, *wire.shape)
+                values[wire.name] = chosen(wire.operation, patterns[wire.name], *(x[parents] for x in known))
             else:
                 values[wire.name] = linear(wire.operation, known)
         values = {n: v for n, v in values.items() if plan.last[n] != wire.name or n in plan.outputs or n == wire.name}
     return Subdivision(numbers, _maps(plan, values, len(numbers), rows), patterns)
-
-
-def _scaled(plan: Program, wire: Wire, operands: list[Any]) -> IntArray:
-    if isinstance(wire.operation, op.Shift):
-        return scaled(operands[0], np.array(2**-wire.operation.bits, dtype=object))
-    k = 0 if operands[1] is None else 1
-    return scaled(operands[k], plan.fixed[wire.operands[1 - k]])
 
 
 def _maps(plan: Program, values: dict[str, IntArray], count: int, rows: int) -> IntArray:
