@@ -39,3 +39,9 @@ def numbers(text: str) -> tuple[int, ...]:
     if any(value < 1 for value in values):
         raise typer.BadParameter(f"numbers must be at least 1, got {text!r}")
     return values
+
+
+def belongs(given: bool, fits: bool, name: str, reason: str) -> None:
+    """Refuse an option that was given where it does not belong."""
+    if given and not fits:
+        raise typer.BadParameter(reason, param_hint=name)

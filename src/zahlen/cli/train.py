@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from .. import recipes
-from .app import app, error_console, numbers
+from .app import app, belongs, error_console, numbers
 from .files import directory
 from .results import Labelled, Results, Schedule, StreamSchedule, Written
 from .trainers import TRAINERS, Name
@@ -121,25 +121,25 @@ def train(
     path = Path(data)
     labelled = path.is_dir() or path.suffix.lower() in TABLES or data in ("digits", "fashion-mnist")
     text = recurrent and not labelled
-    _belongs(channels is not None, model == "cnn", "--channels", "only a cnn has channels; add --model cnn")
-    _belongs(layers is not None, recurrent, "--layers", "only recurrent models have it; add --model lstm")
+    belongs(channels is not None, model == "cnn", "--channels", "only a cnn has channels; add --model cnn")
+    belongs(layers is not None, recurrent, "--layers", "only recurrent models have it; add --model lstm")
     cell = (("--cell-bits", cell_bits), ("--gate-levels", gate_levels), ("--products", products))
     for name, given in cell:
-        _belongs(given is not None, recurrent, name, "only recurrent models have it; add --model lstm")
-        _belongs(given is not None, model != "rnn", name, "an rnn has neither cell nor gates")
-    _belongs(dropout is not None, not recurrent, "--dropout", "recurrent models have none")
-    _belongs(robust is not None, not recurrent, "--robust", "intervals cannot pass a state; take --model mlp or cnn")
-    _belongs(robust is not None, trainer == "torch", "--robust", "only PyTorch has intervals; take --trainer torch")
+        belongs(given is not None, recurrent, name, "only recurrent models have it; add --model lstm")
+        belongs(given is not None, model != "rnn", name, "an rnn has neither cell nor gates")
+    belongs(dropout is not None, not recurrent, "--dropout", "recurrent models have none")
+    belongs(robust is not None, not recurrent, "--robust", "intervals cannot pass a state; take --model mlp or cnn")
+    belongs(robust is not None, trainer == "torch", "--robust", "only PyTorch has intervals; take --trainer torch")
     for name, given in (("--steps", steps), ("--length", length)):
-        _belongs(given is not None, text, name, "only training on a text has it")
-    _belongs(epochs is not None, not text, "--epochs", "training on a text has --steps")
+        belongs(given is not None, text, name, "only training on a text has it")
+    belongs(epochs is not None, not text, "--epochs", "training on a text has --steps")
     for name, option in (("--label", label), ("--sequence", sequence), ("--step", step)):
-        _belongs(option is not None, not text, name, "a text has none")
+        belongs(option is not None, not text, name, "a text has none")
     widths = numbers(("128" if recurrent else "256,256" if model == "mlp" else "") if hidden is None else hidden)
-    _belongs(recurrent and len(widths) != 1, False, "--hidden", "a recurrent model has one width; see --layers")
+    belongs(recurrent and len(widths) != 1, False, "--hidden", "a recurrent model has one width; see --layers")
     grid: dict[str, Any] = {"levels": (2 if activation == "heaviside" else 16) if levels is None else levels}
     grid["weights"] = weights
-    _belongs(recurrent and activation != "tanh", False, "--activation", "recurrent models have tanh")
+    belongs(recurrent and activation != "tanh", False, "--activation", "recurrent models have tanh")
     if recurrent:
         cells: dict[str, Any] = {"hidden": widths[0], "layers": layers or 1, **grid}
         cells |= {"cell_bits": 8 if cell_bits is None else cell_bits, "products": products or "native"}
@@ -164,7 +164,7 @@ def train(
     share = 0.2 if test is None else test
     dataset = sources.load(data, label=label, sequence=sequence, step=step, test=share, seed=seed)
     error_console.print(str(dataset), highlight=False)
-    _belongs(dataset.sequences, recurrent, "--model", "these are sequences; take lstm, gru or rnn")
+    belongs(dataset.sequences, recurrent, "--model", "these are sequences; take lstm, gru or rnn")
     made: recipes.Recipe | recipes.RecurrentRecipe
     if recurrent:
         dataset = dataset.as_sequences()
@@ -181,11 +181,6 @@ def train(
         0.1 if validation is None else validation, norm, robust,
     )  # fmt: skip
     _go(Labelled(dataset, directory(out), made, chosen, schedule, where), twin, resume, not quiet)
-
-
-def _belongs(given: bool, fits: bool, name: str, reason: str) -> None:
-    if given and not fits:
-        raise typer.BadParameter(reason, param_hint=name)
 
 
 def _go(results: Results, twin: bool, resume: bool, progress: bool) -> None:

@@ -1,0 +1,105 @@
+"""What ``zahlen analyse`` says of a machine without being asked: what there is to know, and what that takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .steps import described
+
+if TYPE_CHECKING:
+    from .analyse import Task
+
+FEW_STATES = 1 << 16
+"""Most states that are all gone through here."""
+FEW_REACHED = 1 << 12
+"""Most states of an automaton that is found here."""
+FEW_PAIRS = 1 << 16
+"""Most pairs of states, times symbols, of a memory that is found here."""
+FEW_SYMBOLS = 1 << 8
+"""Most input symbols that are gone through here."""
+FEW_STEPS = 10_000
+"""Most steps of an orbit."""
+
+
+def portrait(task: Task) -> None:
+    """Print the alphabets, and for each question its answer or what it takes."""
+    from ..analysis.states import number_of, shown_count
+
+    machine = task.machine
+    symbols, states = number_of(machine, machine.inputs), number_of(machine, machine.registers)
+    print(f"{task.model}, hash {machine.hash}")
+    for what, names, more in (
+        ("inputs", machine.inputs, f"; {shown_count(symbols)} symbols"),
+        ("registers", machine.registers, f"; {shown_count(states)} states, {machine.state_bits:,} bits"),
+        ("outputs", machine.outputs, ""),
+    ):
+        print(f"{what}: {described(machine, names)}{more}" if names else f"{what}: none")
+    task.record |= {"symbols": symbols, "states": states, "state_bits": machine.state_bits}
+    if machine.registers:
+        _dynamics(task, states)
+        _words(task, symbols)
+    else:
+        print("without registers nothing of one step is left in the next, so no more is said here")
+
+
+def _say(task: Task, what: str, option: str, answer: object, **record: Any) -> None:
+    print(f"{what} ({option}): {answer}")
+    if record:
+        task.record[what] = record
+
+
+def _dynamics(task: Task, states: int) -> None:
+    from .. import analysis
+    from ..analysis.state_graph import MAX_STATES
+    from ..analysis.states import shown_count
+    from .analyse import graph_record
+
+    machine, options = task.machine, "--fixed-points, --cycles K"
+    wanted = bool(machine.inputs) and task.period is None
+    under = ", under an --input" if wanted else ""
+    if states > MAX_STATES:
+        _say(task, "states", "--states", f"{shown_count(states)} are more than 2^28, too many to go through")
+        _say(task, "fixed points, cycles", options, f"a solver may find them{under}")
+    elif wanted or states > FEW_STATES:
+        takes = f"{4 * states + states // 8:,} bytes, or {8 * states + states // 8:,} under several steps"
+        _say(task, "states", "--states", f"all {states:,} take {takes}{under}")
+        _say(task, "fixed points, cycles", options, f"from all states, or by a solver{under}")
+    else:
+        graph = analysis.state_graph(machine, task.period, progress=False)
+        _say(task, "states", "--states", graph, **graph_record(graph))
+        _say(task, "fixed points", "--fixed-points", f"{int((graph.found.periods == 1).sum()):,}")
+    if wanted or len(task.period or ()) > 1:
+        _say(task, "orbit", "--orbit", "in the memory of two states, under a constant --input")
+        return
+    try:
+        found = analysis.orbit(machine, None, task.period[0] if task.period else None, limit=FEW_STEPS)
+    except analysis.LimitError:
+        _say(task, "orbit", "--orbit", f"no state comes again within {FEW_STEPS:,} steps")
+        return
+    _say(task, "orbit", "--orbit", found, transient=found.transient, period=found.period)
+
+
+def _words(task: Task, symbols: int) -> None:
+    from .. import analysis
+    from ..analysis.states import shown_count
+
+    many = symbols > FEW_SYMBOLS
+    chosen = f"{shown_count(symbols)} symbols are many; choose with --symbol"
+    found = analysis.memory(task.machine, limit=1 if many else FEW_PAIRS)
+    if found.finite is None:
+        pairs = f"more than {FEW_PAIRS:,} pairs of states, times symbols"
+        _say(task, "memory", "--memory-length", chosen if many else pairs)
+    else:
+        head = str(found).splitlines()[0]
+        _say(task, "memory", "--memory-length", head, finite=found.finite, length=found.length)
+    if many:
+        _say(task, "automaton", "--automaton", chosen)
+        return
+    try:
+        whole = analysis.automaton(task.machine, least=False, limit=FEW_REACHED)
+    except analysis.LimitError:
+        _say(task, "automaton", "--automaton", f"more than {FEW_REACHED:,} states are reached")
+        return
+    least = analysis.minimise(whole)
+    said = f"{len(whole):,} states are reached, the least one has {len(least):,}"
+    _say(task, "automaton", "--automaton", said, kind=least.kind, reached=len(whole), states=len(least))
