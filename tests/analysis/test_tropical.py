@@ -187,11 +187,42 @@ def test_texts():
         "  0 - max(-x[0] + x[1] + 4, y)",
         "  2x[0] - 0",
     ]
+    # what is the same in P and in Q of a unit is left out of both
+    lower = b.affine(b.max(b.affine(x, [[1, 0]]), b.constant([0])), [[-1]], [5])
+    both = b.sub(b.affine(lower, [[-3]]), b.max(b.affine(x, [[0, 1]]), b.constant([0])))
+    text = str(tropical(b.build(both), {"x": [[0, 0], [1, 0], [0, 1]], "y": [0, 0, 0]}))
+    assert text.endswith("  max(-15, 3s - 15) - max(0, t)")
     on_plane = tropical(b.build(total), {"x": [[0, 0], [1, 0], [0, 1]], "y": [0, 2, -1]})
     assert str(on_plane).splitlines() == [
         "P - Q with 2 - 1 monomials (each is needed)",
         "  max(-s + t + 4, 2s - t) - 0",
     ]
+
+
+@pytest.mark.parametrize("inputs", [1, 2, 3])
+def test_products_with_constants(inputs):
+    b = Builder()
+    x = b.input("x", (inputs,), Levels(-9, 9))
+    h = b.max(b.affine(x, [[1] * inputs, [-2] * inputs], [1, 3]), b.constant([0, -1]))
+    h = b.shift(b.mul(b.min(h, b.constant([4, 5])), b.constant([-3, 2])), -1)
+    machine = b.build(h, b.mul(b.constant([7, -7]), h))
+    found = tropical(machine)
+    rng = random.Random(0)
+    for _ in range(20):
+        at = at_random(rng, inputs)
+        assert found.values(at) == outputs(machine, found.outputs, {"x": np.array([at], dtype=object)})
+
+
+def test_padding_is_no_element_of_a_window():
+    """A window that has one element is that element, with the same P and Q."""
+    b = Builder()
+    x = b.input("x", (2,), Levels(-9, 9))
+    h = b.max(b.affine(x, [[1, 2], [2, -1], [1, 1], [-1, 0]]), b.constant([0] * 4))
+    h = b.affine(h, [[1, -1, 0, 0], [0, 0, 1, -2], [-1, 0, 1, 0]])
+    of_units = tropical(b.build(h))
+    pooled = tropical(b.build(b.maxpool(h, (2,), padding=[(1, 0)])))
+    assert len(of_units.denominators[0]) > 1
+    assert (pooled.numerators[0], pooled.denominators[0]) == (of_units.numerators[0], of_units.denominators[0])
 
 
 def test_what_is_refused():

@@ -35,17 +35,18 @@ def plot_regions(found: Regions, to: Any) -> None:
     from matplotlib.collections import PolyCollection
 
     place = np.array([[float(v) for v in vertex] for vertex in found.vertices])
-    # neighbours get colours that are far from each other
-    colours = _colours(found.region)
     cells = [place[list(polygon)] for polygon in found.cells]
+    colours = _colours(found.region)
     to.add_collection(PolyCollection(cells, facecolors=colours, edgecolors="black", linewidths=0.3))
     to.autoscale_view()
     to.set_aspect("equal")
-    to.set(xlabel="s", ylabel="t", title=str(found).splitlines()[0])
+    first, second = found.slice.names
+    to.set(xlabel=first, ylabel=second, title=str(found).splitlines()[0])
     return None
 
 
 def _colours(regions: Any) -> Any:
+    """For each cell that of its region; regions with numbers one after the other look different."""
     from matplotlib import colormaps
 
     golden = (np.sqrt(5) - 1) / 2

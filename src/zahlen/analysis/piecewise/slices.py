@@ -40,6 +40,23 @@ class Slice:
         """How many there are."""
         return len(next(iter(self.points.values()))) - 1
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the parameters are called: s and t, or the elements of the inputs.
+
+        >>> from zahlen import Builder
+        >>> b = Builder()
+        >>> machine = b.build(b.neg(b.input("x", (2,), Levels(0, 9))))
+        >>> slice_through("here", machine, None, 2).names
+        ('x[0]', 'x[1]')
+        """
+        if not self.axes:
+            few = self.parameters <= 2
+            return ("s", "t")[: self.parameters] if few else tuple(f"s{k + 1}" for k in range(self.parameters))
+        wires = [self.machine.wires[name] for name in self.machine.inputs]
+        places = ((wire.name, ",".join(map(str, k))) for wire in wires for k in np.ndindex(*wire.shape))
+        return tuple(f"{name}[{place}]" if place else name for name, place in places)
+
     @cached_property
     def forms(self) -> dict[str, IntArray]:
         """Every input as affine forms of the parameters, (1, k + 1, *shape)."""

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -65,22 +64,6 @@ class Tropical:
     numerators: tuple[Polynomial, ...]
     denominators: tuple[Polynomial, ...]
     minimal: bool
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """What the variables are called in texts: s and t, or the elements of the inputs."""
-        if not self.slice.axes:
-            return (
-                ("s", "t")
-                if self.slice.parameters <= 2
-                else tuple(f"s{k}" for k in range(1, self.slice.parameters + 1))
-            )
-        wires = [self.slice.machine.wires[name] for name in self.slice.machine.inputs]
-        return tuple(
-            f"{wire.name}{list(place) if place else ''}".replace(" ", "")
-            for wire in wires
-            for place in np.ndindex(*wire.shape)
-        )
 
     def values(self, at: Sequence[Fraction | int]) -> list[Fraction]:
         """Every element of the outputs at a point."""
@@ -132,7 +115,7 @@ class Tropical:
         rule = "each is needed" if self.minimal else "not all may be needed"
         lines = [f"P - Q with {', '.join(counts[:8])}{' ..' if len(counts) > 8 else ''} monomials ({rule})"]
         for p, q in zip(self.numerators, self.denominators):
-            text = f"  {p.said(self.names)} - {_grouped(q.said(self.names))}"
+            text = f"  {p.said(self.slice.names)} - {_grouped(q.said(self.slice.names))}"
             if len(text) <= 120 and len(lines) <= 8:
                 lines.append(text)
         return "\n".join(lines)
