@@ -30,7 +30,7 @@ COLUMNS = (
 def header(kernels: str, versions: dict[str, str], threads: Sequence[int], rounds: int) -> dict[str, Any]:
     """What the figures hold for."""
     return {
-        "machine": _processor(),
+        "machine": processor(),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "date": datetime.date.today().isoformat(),
@@ -41,7 +41,8 @@ def header(kernels: str, versions: dict[str, str], threads: Sequence[int], round
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of this machine's processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
