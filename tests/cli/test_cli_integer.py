@@ -57,6 +57,19 @@ def test_inputs_are_dropped_while_it_learns(trainer: str, tmp_path: Path, traine
     assert call("check", tmp_path / "out" / "model.zn", "--samples", "20", "--no-c") == 0
 
 
+def test_a_missing_library_is_named_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [n for n in sys.modules if n.split(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert call("train", *SMALL, "--epochs", "1", "-o", tmp_path / "out") == 0
+    assert (
+        "no curves.png: plots need matplotlib; install it with: pip install 'zahlen[plots]'" in capsys.readouterr().err
+    )
+    assert not (tmp_path / "out" / "curves.png").exists()
+
+
 def test_clipped_training_says_why_there_is_no_such_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("train", *SMALL, "--clip", "1", "-o", tmp_path / "out") == 0
     assert "no c/train.c" in capsys.readouterr().err

@@ -133,7 +133,7 @@ def bench(
     console.print(_table(model, results))
     console.print(f"{_kernels()}; {_processor()}", highlight=False, soft_wrap=True)
     for remark in without:
-        error_console.print(remark, highlight=False, soft_wrap=True)
+        error_console.print(remark, highlight=False, soft_wrap=True, markup=False)
     if out is not None:
         record = {"machine": machine.hash, "model": model.name, "seed": seed, "seconds": seconds, **_here(network)}
         record["races"] = [{**asdict(race), "results": [asdict(result) for result in found]} for race, found in results]

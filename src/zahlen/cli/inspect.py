@@ -54,7 +54,9 @@ def run(
     if out is not None:
         with replacing(out) as file:
             np.save(file, outputs, allow_pickle=False)
-        error_console.print(f"{len(outputs)} outputs of shape {outputs.shape[1:]} written to {out}", highlight=False)
+        error_console.print(
+            f"{len(outputs)} outputs of shape {outputs.shape[1:]} written to {out}", highlight=False, markup=False
+        )
         return
     named = outputs.ndim == 2 and outputs.shape[1] == len(classes)
     writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -89,5 +91,5 @@ def emit_c(
     files = [emit.text.write(machine, out, name=name, temperature=temperature)] if sample else []
     files += emit.c.write(machine, out, name=name, multiply=multiply, vectors=vectors)
     error_console.print(
-        f"{', '.join(map(str, files))}: {emit.c.footprint(machine, multiply=multiply)}", highlight=False
+        f"{', '.join(map(str, files))}: {emit.c.footprint(machine, multiply=multiply)}", highlight=False, markup=False
     )

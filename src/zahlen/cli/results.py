@@ -139,7 +139,7 @@ class Results(ABC):
         try:
             self.plot()
         except ToolError as error:
-            error_console.print(f"[yellow]no curves.png:[/] {error}")
+            error_console.print(f"no curves.png: {error}", style="yellow", markup=False, soft_wrap=True)
 
     def plot(self) -> None:
         """Draw ``curves.png``."""
@@ -179,10 +179,10 @@ class Results(ABC):
             table.add_row(name, self.written(score), f"{seconds:.1f}")
         console.print(table)
         for line in self.remarks():
-            console.print(line, highlight=False, soft_wrap=True)
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
         console.print(f"hash {self.machine.hash}", highlight=False, soft_wrap=True)
         console.print(f"C program: {self.footprint}", highlight=False, soft_wrap=True)
-        console.print(f"written to {self.out}", highlight=False, soft_wrap=True)
+        console.print(f"written to {self.out}", highlight=False, soft_wrap=True, markup=False)
 
 
 class Labelled(Results):

@@ -154,7 +154,7 @@ def train(
     if text:
         share = 0.1 if test is None else test
         book = sources.text(data, test=share)
-        error_console.print(str(book), highlight=False)
+        error_console.print(str(book), highlight=False, markup=False)
         held = 0.05 if validation is None else validation
         stream = StreamSchedule(steps or 1500, batch_size or 64, length or 64, rate, seed, held, norm)
         recipe = recipes.RecurrentRecipe.of_text(model, len(book.symbols), **cells)
@@ -163,7 +163,7 @@ def train(
         return
     share = 0.2 if test is None else test
     dataset = sources.load(data, label=label, sequence=sequence, step=step, test=share, seed=seed)
-    error_console.print(str(dataset), highlight=False)
+    error_console.print(str(dataset), highlight=False, markup=False)
     belongs(dataset.sequences, recurrent, "--model", "these are sequences; take lstm, gru or rnn")
     made: recipes.Recipe | recipes.RecurrentRecipe
     if recurrent:

@@ -111,7 +111,9 @@ class Integer(Trainer):
         try:
             self.package.c.write(net, self.options(schedule)["optimiser"], folder, batch=schedule.batch_size)
         except (EmitError, LayerError) as error:
-            error_console.print(f"no c/train.c, which trains on a device: {error}", highlight=False, soft_wrap=True)
+            error_console.print(
+                f"no c/train.c, which trains on a device: {error}", highlight=False, soft_wrap=True, markup=False
+            )
 
     def versions(self) -> dict[str, Any]:
         return {}
