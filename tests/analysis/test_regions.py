@@ -456,6 +456,14 @@ def test_points_that_are_no_plane_are_refused():
     assert regions(flat, [[1, 1, 1], [2, 0, 1], [1, 2, 0]]).counts["affine maps"] == 1
 
 
+def test_memory_is_bounded(monkeypatch):
+    monkeypatch.setattr("zahlen.analysis.piecewise.subdivision.MEMORY", 1 << 11)
+    with pytest.raises(LimitError, match=r"regions: [123] cells are as many as 0 MiB hold at wire 'y'; take a smaller"):
+        regions(relu())
+    monkeypatch.setattr("zahlen.analysis.piecewise.subdivision.MEMORY", 1 << 13)
+    assert len(regions(relu()).cells) == 4
+
+
 def test_cells_by_their_points():
     found = regions(relu())
     for c in range(len(found.cells)):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...machine import IntArray
+from ...machine import IntArray, Wire
 from ...machine import operations as op
 from .forms import compact
 
@@ -42,6 +42,14 @@ def pattern(operation: op.Operation, winners: IntArray, x: IntArray) -> IntArray
 def chosen(operation: op.Operation, of: IntArray, *xs: IntArray) -> IntArray:
     """Forms (cells, parameters + 1, *shape) of the result on cells of a given pattern (cells, *shape)."""
     raise TypeError(f"{operation.kind} has no pieces")
+
+
+def compared(wire: Wire) -> int:
+    """How many forms a wire's operation compares on each cell."""
+    operation = wire.operation
+    if isinstance(operation, op.Staircase):
+        return 2 * wire.size * int(operation.thresholds.shape[-1])
+    return wire.size * (prod(operation.size) if isinstance(operation, op.MaxPool) else 4)
 
 
 def _windows(forms: IntArray) -> IntArray:

@@ -256,7 +256,7 @@ def regions(
         If an operation is not piecewise affine (rounding, tables, products), the machine has registers, or the points
         span no plane, or one outside the box.
     LimitError
-        If there are more cells than `limit`.
+        If there are more cells than `limit`, or more than 2 GiB hold.
 
     Examples
     --------

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ...machine import IntArray
 from ...machine import operations as op
 from ..orbit import LimitError
-from .contests import JUMPING, PIECEWISE, chosen, contest, pattern
+from .contests import JUMPING, PIECEWISE, chosen, compared, contest, pattern
 from .forms import constant, linear, scaled
 from .program import Program
 from .signs import extremes
@@ -25,6 +25,8 @@ from .windows import Cells, Window, carve
 
 PARTS = 100
 """Steps of progress that are reported for each operation with pieces."""
+MEMORY = 2 << 30
+"""Most bytes that the forms of all cells may take."""
 WIDTH = 1 << 21
 """Most coefficients of forms that are compared at once."""
 
@@ -54,16 +56,23 @@ def subdivide(plan: Program, of: Slice, cells: Cells, limit: int, report: Callab
     Raises
     ------
     LimitError
-        If there are more than `limit` cells.
+        If there are more than `limit` cells, or their forms would take more than `MEMORY`.
     """
     rows = of.parameters + 1
     values: dict[str, IntArray] = {}
     patterns: dict[str, NDArray[np.int64]] = {}
     numbers = list(cells.cells)
 
+    most, at = limit, ""
+
     def counted() -> None:
         if len(cells.cells) >= limit:
             raise LimitError(f"regions: more than {limit:,} cells; raise limit, or take a smaller part of the slice")
+        if len(cells.cells) >= most:
+            raise LimitError(
+                f"regions: {most:,} cells are as many as {MEMORY >> 20:,} MiB hold at wire {at!r}; take a smaller part "
+                "of the slice, or ask for wires before it with outputs"
+            )
 
     for wire in plan.wires:
         operands: list[Any] = [values.get(name) for name in wire.operands]
@@ -77,6 +86,8 @@ def subdivide(plan: Program, of: Slice, cells: Cells, limit: int, report: Callab
                 for name, x in zip(wire.operands, operands)
             ]
             if isinstance(wire.operation, (*PIECEWISE, *JUMPING)):
+                live = sum(forms[0].size for forms in (*values.values(), *patterns.values(), *known))
+                most, at = max(1, MEMORY // (16 * (live + 2 * rows * compared(wire)))), wire.name
                 numbers, parents, winners = _refined(cells, numbers, contest(wire.operation, *known), counted, report)
                 values = {name: forms[parents] for name, forms in values.items()}
                 patterns = {name: old[parents] for name, old in patterns.items()}
