@@ -225,6 +225,13 @@ def test_padding_is_no_element_of_a_window():
     assert (pooled.numerators[0], pooled.denominators[0]) == (of_units.numerators[0], of_units.denominators[0])
 
 
+def test_the_least_weight_of_64_bits():
+    b = Builder()
+    h = b.max(b.affine(b.input("x", (1,), Levels(-9, 9)), [[1], [-1]]), b.constant([0, 1]))
+    machine = b.build(b.affine(h, [[-(2**63), 2**63 - 1]]))
+    assert tropical(machine).check(pieces(machine))
+
+
 def test_what_is_refused():
     b = Builder()
     x = b.input("x", (4,), Levels(-9, 9))
@@ -244,5 +251,5 @@ def test_what_is_refused():
     assert len(tropical(machine, outputs=["y"]).numerators[0]) == len({total[:4] for total in sums})
     plane = [[0, 0, 0, 0], [1, 0, 2, 0], [0, 1, 0, -1]]
     assert len(tropical(machine, plane, outputs=["y"], limit=100).numerators[0]) <= 1 + 12 + comb(12, 2)
-    with pytest.raises(LimitError, match="more than 20 cells"):
+    with pytest.raises(LimitError, match="tropical: more than 20 cells"):
         tropical(machine, plane, outputs=["y"], limit=20)

@@ -104,7 +104,7 @@ def pieces(
         raise InputError(f"pieces: within is box or segment, got {within!r}")
     segment = Segment(of.interval() if within == "box" else [(0, 1), (1, 1)])
     with bar(progress, "pieces", PARTS * plan.decisions) as report:
-        cut = subdivide(plan, of, segment, limit, report)
+        cut = subdivide("pieces", plan, of, segment, limit, report)
     places = [tuple(Fraction(*segment.points[v]) for v in segment.cells[number]) for number in cut.numbers]
     order = sorted(range(len(places)), key=places.__getitem__)
     ends = (places[order[0]][0], *(places[k][1] for k in order))

@@ -279,7 +279,7 @@ def regions(
         raise InputError(f"regions: within is box, triangle or parallelogram, got {within!r}")
     plane = of.polygon() if within == "box" else Plane(CORNERS[within])
     with bar(progress, "regions", PARTS * plan.decisions) as report:
-        cut = subdivide(plan, of, plane, limit, report)
+        cut = subdivide("regions", plan, of, plane, limit, report)
     polygons = [plane.cells[number] for number in cut.numbers]
     number = {v: k for k, v in enumerate(dict.fromkeys(v for polygon in polygons for v in polygon))}
     cells = tuple(tuple(number[v] for v in polygon) for polygon in polygons)

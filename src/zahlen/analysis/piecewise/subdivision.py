@@ -50,7 +50,9 @@ class Subdivision:
     patterns: dict[str, NDArray[np.int64]]
 
 
-def subdivide(plan: Program, of: Slice, cells: Cells, limit: int, report: Callable[[int], None]) -> Subdivision:
+def subdivide(
+    who: str, plan: Program, of: Slice, cells: Cells, limit: int, report: Callable[[int], None]
+) -> Subdivision:
     """Cut the one cell of `cells` until every wire of the program is affine on each.
 
     Raises
@@ -67,10 +69,10 @@ def subdivide(plan: Program, of: Slice, cells: Cells, limit: int, report: Callab
 
     def counted() -> None:
         if len(cells.cells) >= limit:
-            raise LimitError(f"regions: more than {limit:,} cells; raise limit, or take a smaller part of the slice")
+            raise LimitError(f"{who}: more than {limit:,} cells; raise limit, or take a smaller part of the slice")
         if len(cells.cells) >= most:
             raise LimitError(
-                f"regions: {most:,} cells are as many as {MEMORY >> 20:,} MiB hold at wire {at!r}; take a smaller part "
+                f"{who}: {most:,} cells are as many as {MEMORY >> 20:,} MiB hold at wire {at!r}; take a smaller part "
                 "of the slice, or ask for wires before it with outputs"
             )
 

@@ -210,7 +210,7 @@ def tropical(
     else:
         space = Segment([(-size, 1), (size, 1)])
     with bar(progress, "tropical", PARTS * plan.decisions) as report:
-        patterns = subdivide(plan, of, space, limit, report).patterns
+        patterns = subdivide("tropical", plan, of, space, limit, report).patterns
     sides = _monomials(plan, of, patterns, len(space.cells))
     above, below = zip(*(reduced(Polynomial.of(p), Polynomial.of(q)) for p, q in zip(*sides)))
     return Tropical(of, plan.outputs, above, below, minimal=True)
@@ -288,11 +288,10 @@ def _below(plan: Program, wire: Wire, xs: list[IntArray], qs: list[IntArray], z:
     operation = wire.operation
     ps = [_sum(x, q) for x, q in zip(xs, qs)]
     if isinstance(operation, (op.Affine, op.Conv)):
-        parts = [
-            replace(operation, weight=np.maximum(sign * operation.weight, 0), bias=0 * operation.bias)
-            for sign in (1, -1)
-        ]
-        return _sum(linear(parts[0], qs), linear(parts[1], ps))
+        # W- P is W+ P - W P, and W+ fits where -W may not
+        whole = replace(operation, bias=0 * operation.bias)
+        part = replace(whole, weight=np.maximum(operation.weight, 0))
+        return _sum(linear(part, [_sum(*ps, *qs)]), -linear(whole, ps).astype(object))
     if isinstance(operation, op.Sub):
         return _sum(qs[0], ps[1])
     if isinstance(operation, op.Neg):
