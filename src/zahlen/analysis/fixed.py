@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,8 +122,9 @@ def cycles(
     finds is confirmed by the reference interpreter. That there are no others rests on the solver.
 
     Solvers are SAT (Glucose) for sparse threshold and Boolean networks: where the next state is, element by element, a
-    table of a sum of functions of at most 16 elements, each of at most 16 values. Of 60 to 100 neurons that read eight
-    others it needs a thirtieth of CP-SAT's time. CP-SAT takes any machine, and is ahead where every neuron reads all.
+    table of a sum of functions of at most 16 elements, each of at most 16 values. Of 60 neurons that read eight others
+    it needs a twentieth to a fiftieth of CP-SAT's time (``benchmarks/fixed_points.py``). CP-SAT takes any machine, and
+    is ahead where every neuron reads all.
 
     Parameters
     ----------
@@ -317,7 +319,17 @@ def _enumerate(
                 say(f"{len(found):,} found")
 
     solver.parameters.enumerate_all_solutions = True
-    status = solver.status_name(solver.solve(model, Collect()))
+    # from its own thread, so that Ctrl-C comes to this one at any time
+    solver.parameters.catch_sigint_signal = False
+    with ThreadPoolExecutor(1) as pool:
+        search = pool.submit(solver.solve, model, Collect())
+        try:
+            status = solver.status_name(search.result())
+        except KeyboardInterrupt:
+            status = "interrupted"
+            while not search.done():  # what has not begun cannot be stopped yet
+                solver.stop_search()
+                wait([search], 0.1)
     if more:
         return found, "limit reached"
     return found, "complete" if status in ("OPTIMAL", "INFEASIBLE") else "unknown"
