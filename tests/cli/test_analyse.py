@@ -98,9 +98,15 @@ def test_portrait_of_a_small_machine_has_the_answers(models: Path, tmp_path: Pat
 
 
 def test_portrait_says_what_the_rest_takes(models: Path, capsys: Capture) -> None:
-    assert "states (--states): all 8 take 33 bytes, or 65 under several steps, under an --input" in said(
-        capsys, models / "good.zn"
-    )
+    small = said(capsys, models / "good.zn")
+    assert "states (--states): all 8 take 33 bytes, or 65 under several steps, under an --input" in small
+    for k in range(3):
+        graph = analysis.state_graph(reader(2), [[k]])
+        fixed = len(analysis.fixed_points(reader(2), [[k]]).found)
+        counts = f"attractors {graph.attractors}, of them fixed points {fixed}"
+        expected = f"states under x={k} (--states): {counts}; longest transient {graph.longest_transient}"
+        assert expected in small
+    assert "states under" not in said(capsys, models / "counter.zn")
     large = said(capsys, models / "large.zn")
     assert "states (--states): 1,099,511,627,776 are more than 2^28, too many to go through" in large
     assert "a solver may find them orbit (--orbit): transient of" in large

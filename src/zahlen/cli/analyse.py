@@ -89,7 +89,7 @@ def analyse(
     observe: Annotated[
         Literal["output", "class"], typer.Option(help="class: only the place of the largest output is seen.")
     ] = "output",
-    accept: Annotated[int | None, typer.Option(help="Only whether the output, or class, is this is seen.")] = None,
+    accept: Annotated[int | None, typer.Option(help="A word is accepted if this is the output, or the class.")] = None,
     equivalent: Annotated[
         Path | None, typer.Option(help="Another machine, or an automaton's file: is it the same automaton?")
     ] = None,
@@ -116,8 +116,8 @@ def analyse(
 ) -> None:
     """Say what a machine does for ever, exactly: attractors, fixed points, memory, its automaton.
 
-    Without options a portrait: what can be asked, what it takes, and the answers that come at once. Exit code 1 if
-    --equivalent finds a difference, or something was not decided.
+    Without options a portrait: what can be asked, what it takes, and the answers that come at once.
+    Exit code 1 if --equivalent finds a difference, or something was not decided.
 
     zahlen analyse out/model.zn
     zahlen analyse out/model.zn --states --input 0 --draw basins.png

@@ -17,6 +17,8 @@ FEW_PAIRS = 1 << 16
 """Most pairs of states, times symbols, of a memory that is found here."""
 FEW_SYMBOLS = 1 << 8
 """Most input symbols that are gone through here."""
+FEW_INPUTS = 4
+"""Most constant inputs that all states are gone through under."""
 FEW_STEPS = 10_000
 """Most steps of an orbit."""
 
@@ -51,7 +53,7 @@ def _say(task: Task, what: str, option: str, answer: object, **record: Any) -> N
 def _dynamics(task: Task, states: int) -> None:
     from .. import analysis
     from ..analysis.state_graph import MAX_STATES
-    from ..analysis.states import shown_count
+    from ..analysis.states import number_of, shown_count
     from .analyse import graph_record
 
     machine, options = task.machine, "--fixed-points, --cycles K"
@@ -68,6 +70,8 @@ def _dynamics(task: Task, states: int) -> None:
         graph = analysis.state_graph(machine, task.period, progress=False)
         _say(task, "states", "--states", graph, **graph_record(graph))
         _say(task, "fixed points", "--fixed-points", f"{int((graph.found.periods == 1).sum()):,}")
+    if wanted and number_of(machine, machine.inputs) <= FEW_INPUTS and states <= FEW_STATES:
+        _constants(task)
     if wanted or len(task.period or ()) > 1:
         _say(task, "orbit", "--orbit", "in the memory of two states, under a constant --input")
         return
@@ -77,6 +81,23 @@ def _dynamics(task: Task, states: int) -> None:
         _say(task, "orbit", "--orbit", f"no state comes again within {FEW_STEPS:,} steps")
         return
     _say(task, "orbit", "--orbit", found, transient=found.transient, period=found.period)
+
+
+def _constants(task: Task) -> None:
+    """A line for each constant input."""
+    from .. import analysis
+    from ..analysis.states import arrays, symbols
+
+    machine = task.machine
+    letters = symbols(machine)
+    for k in range(len(letters)):
+        x = arrays(machine, machine.inputs, letters[k : k + 1])
+        graph = analysis.state_graph(machine, x, progress=False)
+        name = " ".join(f"{n}={','.join(map(str, v.ravel().tolist()))}" for n, v in x.items())
+        fixed = int((graph.periods == 1).sum())
+        counts = {"attractors": graph.attractors, "fixed_points": fixed, "longest_transient": graph.longest_transient}
+        said = f"attractors {graph.attractors:,}, of them fixed points {fixed:,}; longest transient "
+        _say(task, f"states under {name}", "--states", f"{said}{graph.longest_transient:,}", **counts)
 
 
 def _words(task: Task, symbols: int) -> None:
