@@ -189,9 +189,10 @@ def test_texts():
     ]
     # what is the same in P and in Q of a unit is left out of both
     lower = b.affine(b.max(b.affine(x, [[1, 0]]), b.constant([0])), [[-1]], [5])
-    both = b.sub(b.affine(lower, [[-3]]), b.max(b.affine(x, [[0, 1]]), b.constant([0])))
+    upper = b.max(b.affine(x, [[0, 1]]), b.constant([0]))
+    both = b.affine(b.concat(lower, upper), [[-3, -1]], [7])
     text = str(tropical(b.build(both), {"x": [[0, 0], [1, 0], [0, 1]], "y": [0, 0, 0]}))
-    assert text.endswith("  max(-15, 3s - 15) - max(0, t)")
+    assert text.endswith("  max(-8, 3s - 8) - max(0, t)")
     on_plane = tropical(b.build(total), {"x": [[0, 0], [1, 0], [0, 1]], "y": [0, 2, -1]})
     assert str(on_plane).splitlines() == [
         "P - Q with 2 - 1 monomials (each is needed)",
