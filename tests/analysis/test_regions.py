@@ -191,6 +191,35 @@ def test_counts_of_line_arrangements(seed, units, largest):
     assert found.counts["linear regions"] <= len(found.cells)
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_z3_finds_as_many_patterns(seed):
+    """Two layers, whose patterns with a point at which no unit is zero a solver enumerates."""
+    z3 = pytest.importorskip("z3")
+    rng = np.random.default_rng(seed)
+    layers = [
+        (rng.integers(-3, 4, (6, 2)), rng.integers(-6, 7, 6)),
+        (rng.integers(-3, 4, (5, 6)), rng.integers(1, 9, 5)),
+    ]
+    b = Builder()
+    h = b.input("x", (2,), Levels(-4, 4))
+    for weight, bias in layers:
+        h = b.max(b.affine(h, weight, bias), b.constant([0] * len(bias)))
+    solver, values, units = z3.Solver(), z3.Reals("x y"), []
+    solver.add(*(z3.And(v > -4, v < 4) for v in values))
+    for weight, bias in layers:
+        sums = [z3.Sum([a * v for a, v in zip(w, values)]) + c for w, c in zip(weight.tolist(), bias.tolist())]
+        on = [z3.Bool(f"unit {len(units) + k}") for k in range(len(sums))]
+        solver.add(*(z3.If(unit, z > 0, z < 0) for unit, z in zip(on, sums)))
+        values = [z3.If(unit, z, 0) for unit, z in zip(on, sums)]
+        units += on
+    count = 0
+    while solver.check() == z3.sat:
+        model = solver.model()
+        solver.add(z3.Or([unit != model.eval(unit, model_completion=True) for unit in units]))
+        count += 1
+    assert regions(b.build(h)).counts["activation regions"] == count > 20
+
+
 def touching(p, q):
     """Whether two convex polygons have more than a point of their sides in common."""
     for (a, b), (c, d) in ((s, r) for s in sides(p) for r in sides(q)):
