@@ -2,6 +2,7 @@ import dataclasses
 import io
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -144,9 +145,13 @@ def sparse(units, seed, reads=8):
     return b.build(h)
 
 
-@pytest.mark.parametrize("machine", [network(60, 0), sparse(90, 0, 14)], ids=["CP-SAT", "SAT"])
-def test_time_that_ends_is_said(machine):
-    found = fixed_points(machine, seconds=0.001)
+@pytest.mark.parametrize(
+    ("machine", "seconds"),
+    [(network(60, 0), 0.001), (sparse(90, 0, 14), 0.001), (sparse(90, 0, 14), 1)],
+    ids=["CP-SAT", "formula", "SAT"],
+)
+def test_time_that_ends_is_said(machine, seconds):
+    found = fixed_points(machine, seconds=seconds)
     assert found.status == "unknown"
     assert str(found).endswith("there may be more, the search was cut short")
 
@@ -226,7 +231,15 @@ def test_what_is_no_question_is_refused(monkeypatch):
         fixed_points(machine, method="SAT")
 
 
-def test_a_formula_that_is_too_large_is_refused(monkeypatch):
-    monkeypatch.setattr("zahlen.analysis.sat.MAX_NODES", 100)
+def test_a_formula_that_is_too_large_is_refused_or_left(monkeypatch):
+    monkeypatch.setattr("zahlen.analysis.fixed.MAX_NODES", 100)
+    monkeypatch.setattr("zahlen.analysis.fixed.FEW_NODES", 100)
+    machine = sparse(30, 0, 4)
     with pytest.raises(LimitError, match='more than 100 nodes of decision diagrams; take method="CP-SAT"'):
-        fixed_points(sparse(40, 0), method="SAT")
+        fixed_points(machine, method="SAT")
+    assert fixed_points(machine).method == "CP-SAT"
+    monkeypatch.undo()
+    assert fixed_points(machine).method == "SAT"
+    started = time.monotonic()
+    assert fixed_points(network(60, 0), method="SAT", seconds=0.2).status == "unknown"
+    assert time.monotonic() - started < 30

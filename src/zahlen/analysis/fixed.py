@@ -12,8 +12,9 @@ import numpy as np
 from ..machine import InputError, IntArray, Machine
 from .additive import Table, additive
 from .encoding import Encoded, encode, free, known, solver_module, sum_of
+from .orbit import LimitError
 from .progress import spinner
-from .sat import MAX_RADIX, cycles_of, reads_of
+from .sat import MAX_NODES, MAX_RADIX, cycles_of, reads_of
 from .state_graph import State, periodic, state_graph
 from .states import arrays, number_of, radices
 
@@ -22,6 +23,8 @@ EXHAUSTIVE = 1 << 20
 """Most states that are all gone through when no method is asked for."""
 SPARSE = 16
 """Most elements that one of the next state reads, if SAT is chosen when no method is asked for."""
+FEW_NODES = 1 << 16
+"""Most nodes of its formula, then."""
 CHUNK = 1 << 50
 """Most values of a part of a state that is compared as one number."""
 
@@ -179,13 +182,14 @@ def cycles(
     if method not in (None, *METHODS):
         raise InputError(f"{name}: method is {', '.join(METHODS[:-1])} or {METHODS[-1]}, got {method!r}")
     steps = periodic(machine, x, name)
+    asked = method is not None
     tables: list[list[Table]] | None = None
     if method is None and number_of(machine, machine.registers) <= EXHAUSTIVE:
         method = "state graph"
     if method in (None, "SAT"):
         tables = _tables(machine, steps)
-        sizes = radices(machine, machine.registers)
         if method is None:
+            sizes = radices(machine, machine.registers)
             sparse = tables is not None and all(reads_of(t, sizes) <= SPARSE for t in tables)
             method = "SAT" if sparse else "CP-SAT"
         elif tables is None:
@@ -193,13 +197,22 @@ def cycles(
                 f"{name}: SAT takes machines whose next state is made of tables of sums of elements of at most "
                 f'{MAX_RADIX} values, such as threshold networks; take method="CP-SAT"'
             )
-    with spinner(progress, f"{name} of length {length:,}, {method}") as say:
-        if method == "state graph":
-            found, status = _from_graph(machine, length, list(steps), limit)
-        elif tables is not None and method == "SAT":
-            found, status = _from_sat(machine, length, tables, limit, seconds, say)
-        else:
-            found, status = _from_solver(machine, length, steps, limit, seconds, say)
+
+    def search() -> tuple[list[State], str]:
+        with spinner(progress, f"{name} of length {length:,}, {method}") as say:
+            if method == "state graph":
+                return _from_graph(machine, length, list(steps), limit)
+            if tables is not None and method == "SAT":
+                return _from_sat(machine, length, tables, limit, seconds, MAX_NODES if asked else FEW_NODES, say)
+            return _from_solver(machine, length, steps, limit, seconds, say)
+
+    try:
+        found, status = search()
+    except LimitError:
+        if asked:
+            raise
+        method = "CP-SAT"
+        found, status = search()
     result = Cycles(machine, steps, length, found, status, method)
     if not result.replay():
         raise RuntimeError(f"{name}: the machine does not confirm what {method} found; please report this")
@@ -228,11 +241,17 @@ def _tables(machine: Machine, steps: tuple[State, ...]) -> list[list[Table]] | N
 
 
 def _from_sat(
-    machine: Machine, length: int, tables: list[list[Table]], limit: int, seconds: float, say: Callable[[str], None]
+    machine: Machine,
+    length: int,
+    tables: list[list[Table]],
+    limit: int,
+    seconds: float,
+    nodes: int,
+    say: Callable[[str], None],
 ) -> tuple[list[State], str]:
     names = machine.registers
     sizes = radices(machine, names)
-    found, status = cycles_of(tables, sizes, length, limit=limit, seconds=seconds, say=say)
+    found, status = cycles_of(tables, sizes, length, limit=limit, seconds=seconds, nodes=nodes, say=say)
     alphabets = [machine.wires[n].alphabet for n in names for _ in range(machine.wires[n].size)]
     least, step = (np.array([getattr(a, what) for a in alphabets], dtype=object) for what in ("lo", "step"))
     return [arrays(machine, names, digits * step + least) for digits in found], status

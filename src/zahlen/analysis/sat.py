@@ -21,14 +21,16 @@ from ..machine import ToolError
 from .additive import Table
 from .orbit import LimitError
 
-MAX_NODES = 1 << 21
-"""Most nodes of all diagrams."""
+MAX_NODES = 1 << 20
+"""Most nodes of all diagrams; each takes some 500 bytes."""
 MAX_RADIX = 16
 """Most values of an element."""
 SLICE = 200
 """Conflicts between two looks at the clock."""
 
 Digits = NDArray[np.int64]
+Digit = tuple[list[int], list[int]]
+"""Literals for "at least j", j = 0 .. size, and for "is j", j = 0 .. size - 1."""
 
 
 def solver_class() -> Any:
@@ -51,8 +53,10 @@ def solver_class() -> Any:
 class Clauses:
     """A formula, clause by clause; literals are integers as in DIMACS."""
 
-    def __init__(self, add: Callable[[list[int]], object]) -> None:
+    def __init__(self, add: Callable[[list[int]], object], nodes: int, until: float) -> None:
         self.add = add
+        self.most = nodes
+        self.until = until
         self.variables = 1
         self.true = 1
         self.nodes = 0
@@ -63,8 +67,8 @@ class Clauses:
         self.variables += 1
         return self.variables
 
-    def digit(self, size: int) -> tuple[list[int], list[int]]:
-        """One of 0 .. size - 1: literals for "at least j", j = 0 .. size, and for "is j", j = 0 .. size - 1."""
+    def digit(self, size: int) -> Digit:
+        """One of 0 .. size - 1."""
         least = [self.true, *(self.new() for _ in range(size - 1)), -self.true]
         for one, other in pairwise(least):  # implied by the tables, and seen at once
             self.add([-other, one])
@@ -125,8 +129,10 @@ class Clauses:
         if len(set(below)) == 1:
             return below[0]
         self.nodes += 1
-        if self.nodes > MAX_NODES:
-            raise LimitError(f'cycles: more than {MAX_NODES:,} nodes of decision diagrams; take method="CP-SAT"')
+        if self.nodes > self.most:
+            raise LimitError(f'cycles: more than {self.most:,} nodes of decision diagrams; take method="CP-SAT"')
+        if time.monotonic() > self.until:
+            raise TimeoutError
         found = self.new()
         for literal, value in zip(below, values):
             self.add([-found, -value, literal])
@@ -150,7 +156,14 @@ class Clauses:
 
 
 def cycles_of(
-    steps: list[list[Table]], sizes: list[int], length: int, *, limit: int, seconds: float, say: Callable[[str], None]
+    steps: list[list[Table]],
+    sizes: list[int],
+    length: int,
+    *,
+    limit: int,
+    seconds: float,
+    nodes: int,
+    say: Callable[[str], None],
 ) -> tuple[list[Digits], str]:
     """Cycles of so many states under a period of steps, each with its least state first.
 
@@ -161,7 +174,9 @@ def cycles_of(
     sizes : list of int
         How many values each element has.
     length, limit, seconds
-        As for `cycles`.
+        As for `cycles`; the time is that of the formula, too.
+    nodes : int
+        Most nodes of its diagrams.
     say : callable
         Is told what was found so far.
 
@@ -175,34 +190,38 @@ def cycles_of(
     LimitError
         If the diagrams have too many nodes.
     """
-    start = time.monotonic()
+    until = time.monotonic() + seconds
+    found: list[Digits] = []
     with solver_class()(name="glucose4") as solver:
-        formula = Clauses(solver.add_clause)
-        layers = [[formula.digit(size) for size in sizes] for _ in range(length * len(steps))]
-        for k, layer in enumerate(layers):
-            follows(formula, steps[k % len(steps)], layer, layers[(k + 1) % len(layers)])
-        states = layers[:: len(steps)]
-        for other in states[1:]:
-            formula.less([least for least, _ in states[0]], [least for least, _ in other])
-        found: list[Digits] = []
         try:
+            states = encoded(Clauses(solver.add_clause, nodes, until), steps, sizes, length)
             while True:
                 solver.conf_budget(SLICE)
                 answer = solver.solve_limited(expect_interrupt=True)
-                if answer is None and time.monotonic() - start < seconds:
-                    continue
-                if not answer:
-                    return found, "unknown" if answer is None else "complete"
-                if len(found) == limit:
+                if answer is False:
+                    return found, "complete"
+                if answer and len(found) == limit:
                     return found, "limit reached"
-                true = {literal for literal in solver.get_model() if literal > 0}
-                found.append(np.array([[value_of(values, true) for _, values in state] for state in states]))
-                solver.add_clause([-values[v] for (_, values), v in zip(states[0], found[-1][0].tolist())])
-                say(f"{len(found):,} found")
-                if time.monotonic() - start >= seconds:
+                if answer:
+                    true = {literal for literal in solver.get_model() if literal > 0}
+                    found.append(np.array([[value_of(values, true) for _, values in state] for state in states]))
+                    solver.add_clause([-values[v] for (_, values), v in zip(states[0], found[-1][0].tolist())])
+                    say(f"{len(found):,} found")
+                if time.monotonic() > until:
                     return found, "unknown"
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, TimeoutError):
             return found, "unknown"
+
+
+def encoded(formula: Clauses, steps: list[list[Table]], sizes: list[int], length: int) -> list[list[Digit]]:
+    """The states of a cycle at the beginning of each period, the first of them the least."""
+    layers = [[formula.digit(size) for size in sizes] for _ in range(length * len(steps))]
+    for k, layer in enumerate(layers):
+        follows(formula, steps[k % len(steps)], layer, layers[(k + 1) % len(layers)])
+    states = layers[:: len(steps)]
+    for other in states[1:]:
+        formula.less([least for least, _ in states[0]], [least for least, _ in other])
+    return states
 
 
 def reads_of(tables: list[Table], sizes: list[int]) -> int:
@@ -222,12 +241,7 @@ def value_of(values: list[int], true: set[int]) -> int:
     return next(v for v, literal in enumerate(values) if (abs(literal) in true) == (literal > 0))
 
 
-def follows(
-    formula: Clauses,
-    tables: list[Table],
-    before: list[tuple[list[int], list[int]]],
-    after: list[tuple[list[int], list[int]]],
-) -> None:
+def follows(formula: Clauses, tables: list[Table], before: list[Digit], after: list[Digit]) -> None:
     """One state is what a step makes of the other."""
     starts = np.concatenate([[0], np.cumsum([len(values) for _, values in before])])
     for table, (least, _) in zip(tables, after):
