@@ -2,25 +2,182 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
+import numpy as np
+import pytest
+import z3
 from hypothesis import given, reject, settings
-from questions import answer, questions
+from questions import answer, questions, within_reach
+from strategies import random_batch, random_machine
 
-from zahlen.analysis import replay, verify
-from zahlen.machine import InputError
+import zahlen.analysis.verification.branching
+from zahlen.analysis import Box, Equal, Invariant, Monotone, Stable, Within, replay, verify
+from zahlen.analysis.verification.lowering import Lowering
+from zahlen.machine import Builder, InputError, Levels, Machine
 
 
-@settings(max_examples=150, deadline=None)
-@given(questions())
-def test_verdicts_are_those_of_every_point(question: Any) -> None:
+def small_network(seed: int, widths: tuple[int, ...] = (6, 8, 3), levels: int = 8) -> Machine:
+    """A classifier with random weights and staircases."""
+    rng = np.random.default_rng(seed)
+    b = Builder()
+    x = b.input("x", (widths[0],), Levels(0, levels - 1))
+    for k, width in enumerate(widths[1:]):
+        weight = rng.integers(-7, 8, (width, widths[k]))
+        x = b.affine(x, weight, rng.integers(-20, 20, width), name=f"z{k}")
+        if k < len(widths) - 2:
+            x = b.staircase(x, [-30, -12, -3, 5, 11, 28], [-6, -3, -1, 0, 2, 3, 7], name=f"y{k}")
+    return b.build(x)
+
+
+def decided(question: tuple[Machine, Box, Any], seconds: float) -> Any:
+    """A verdict that is checked against every point and replayed."""
     machine, box, asked = question
     try:
-        verdict = verify(machine, box, asked)
+        verdict = verify(machine, box, asked, seconds=seconds)
     except InputError:  # products and tables that are too large
         reject()
-    if verdict.status == "unknown":
+    if verdict.status != "unknown":
+        assert verdict.status == ("verified" if answer(machine, box, asked) else "refuted")
+        found = replay(machine, verdict.certificate, other=getattr(asked, "other", None))
+        assert found, str(found)
+    return verdict
+
+
+@settings(max_examples=40, deadline=None)
+@given(questions())
+def test_verdicts_are_those_of_every_point(question: Any) -> None:
+    assert decided(question, 60).status != "unknown"
+
+
+@settings(max_examples=25, deadline=None)
+@given(questions())
+def test_branches_say_what_every_point_says(question: Any) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(zahlen.analysis.verification.branching, "POINTS", 8)
+        decided(question, 0.5)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_lowered_wires_have_the_same_values(seed: int) -> None:
+    rng = random.Random(seed)
+    machine = random_machine(rng, registers=False)
+    to = Lowering()
+    try:
+        wires = to.copy(machine, to.inputs(machine), list(machine.outputs))
+    except InputError:  # products and tables that are too large
         return
-    assert verdict.status == ("verified" if answer(machine, box, asked) else "refuted")
-    other = getattr(asked, "other", None)
-    assert replay(machine, verdict.certificate, other=other), replay(machine, verdict.certificate, other=other)
+    lowered = to.builder.build(*dict.fromkeys(wires[name].name for name in machine.outputs))
+    x = random_batch(machine, rng)[0]
+    found, expected = lowered.trace(x), machine.trace(x)
+    for name in machine.outputs:
+        assert np.array_equal(found[wires[name].name], expected[name])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_network_is_decided_as_z3_decides_it(seed: int) -> None:
+    machine = small_network(seed, (6, 7, 5, 3))
+    x = np.random.default_rng(seed).integers(0, 8, 6)
+    label = int(machine.run(x[None])[0].argmax())
+    for eps in (1, 2):
+        box = Box.ball(machine, x, eps)
+        verdict = verify(machine, box, Stable(label))
+        assert verdict.status == ("verified" if z3_proves(machine, box, label) else "refuted")
+        assert replay(machine, verdict.certificate)
+
+
+def z3_proves(machine: Machine, box: Box, label: int) -> bool:
+    """Whether z3 finds no input of the box with another class."""
+    solver = z3.Solver()
+    values: dict[str, list[Any]] = {}
+    for wire in machine.wires.values():
+        operation, (of,) = wire.operation, (wire.operands or ("",))
+        if wire.operation.kind == "input":
+            values[wire.name] = [z3.Int(f"x{k}") for k in range(wire.size)]
+            for v, lo, hi in zip(values["x"], *(end.tolist() for end in box.ends(machine)["x"])):
+                solver.add(v >= lo, v <= hi)
+        elif wire.operation.kind == "affine":
+            rows = zip(operation.weight.tolist(), operation.bias.tolist())
+            values[wire.name] = [sum(w * v for w, v in zip(row, values[of])) + bias for row, bias in rows]
+        else:
+            found = []
+            for z in values[of]:
+                y = z3.IntVal(int(operation.values[0]))
+                for t, value in zip(operation.thresholds.tolist(), operation.values.tolist()[1:]):
+                    y = z3.If(z >= t, value, y)
+                found.append(y)
+            values[wire.name] = found
+    scores = values[machine.outputs[0]]
+    solver.add(z3.Or([scores[label] - s - (j < label) < 0 for j, s in enumerate(scores) if j != label]))
+    return bool(solver.check() == z3.unsat)
+
+
+def test_a_network_of_many_inputs_takes_branches() -> None:
+    machine = small_network(5, (12, 10, 6, 3))
+    x = np.random.default_rng(0).integers(0, 8, 12)
+    label = int(machine.run(x[None])[0].argmax())
+    methods = set()
+    for eps in (1, 2):
+        verdict = verify(machine, Box.ball(machine, x, eps), Stable(label), seconds=20)
+        assert verdict.status == "unknown" or replay(machine, verdict.certificate)
+        methods.add(verdict.method)
+    assert methods
+
+
+def test_ties_go_to_the_lower_index() -> None:
+    b = Builder()
+    x = b.input("x", (2,), Levels(0, 9))
+    scores = b.build(b.affine(x, [[1, 0], [0, 1]]))
+    assert verify(scores, Box([4, 4], [4, 4]), Stable(0)).status == "verified"
+    assert verify(scores, Box([4, 4], [4, 4]), Stable(1)).status == "refuted"
+    assert verify(scores, Box([5, 0], [9, 5]), Stable(0)).status == "verified"
+    assert verify(scores, Box([5, 0], [9, 6]), Stable(0)).status == "refuted"
+
+
+def test_boxes_are_cut_to_the_alphabet() -> None:
+    b = Builder()
+    machine = b.build(b.affine(b.input("x", (1,), Levels(-3, 9, 4)), [[1]]))
+    assert [end.tolist() for end in Box([-10], [8]).ends(machine)["x"]] == [[-3], [5]]
+    assert verify(machine, Box([-10], [8]), Within(-3, 5)).status == "verified"
+    assert verify(machine, Box([-10], [8]), Within(-2, 5)).status == "refuted"
+    with pytest.raises(InputError, match=r"no element of -3\.\.9 step 4"):
+        Box([2], [4]).ends(machine)
+    with pytest.raises(InputError, match="alphabet is"):
+        Box.ball(machine, [0], 1)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    machine = small_network(0)
+    box = Box.whole(machine)
+    for asked, message in (
+        (Stable(3), "none of the 3 classes"),
+        (Stable(True), "a label is an integer"),
+        (Within(), "an end is due"),
+        (Within([1, 2], 3), "shape"),
+        (Monotone(6), "no element"),
+        (Invariant((0, 1)), "no element"),
+        (Equal(small_network(0, (5, 4, 3))), "same names, shapes"),
+        (Stable(0, "other"), "which of the outputs"),
+    ):
+        with pytest.raises(InputError, match=message):
+            verify(machine, box, asked)
+    b = Builder()
+    register = b.register("h", (1,), Levels(0, 3))
+    b.connect(register, register)
+    x = b.input("x", (1,), Levels(0, 3))
+    with pytest.raises(InputError, match=r"h: registers .*; take machine\.unrolled"):
+        verify(b.build(b.add(x, register)), Box([0], [1]), Within(0, 6))
+    b = Builder()
+    x = b.input("x", (1,), Levels(0, 2**20))
+    with pytest.raises(InputError, match=r"square: .*entries; clamp or shift"):
+        verify(b.build(b.mul(x, x, name="square")), Box([0], [1]), Within(0, 1))
+
+
+def test_random_boxes_hold_their_points() -> None:
+    rng = random.Random(1)
+    machine = small_network(1)
+    for _ in range(20):
+        box = within_reach(machine, rng)
+        lo, hi = box.ends(machine)["x"]
+        assert box.points(machine) == int(np.prod(hi - lo + 1))

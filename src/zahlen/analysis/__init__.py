@@ -27,9 +27,11 @@ from .verification import (
     Monotone,
     Replay,
     Stable,
+    Sweep,
     Verdict,
     Within,
     replay,
+    sweep,
     verify,
 )
 
@@ -53,6 +55,7 @@ __all__ = [
     "Replay",
     "Stable",
     "StateGraph",
+    "Sweep",
     "Tropical",
     "Verdict",
     "Within",
@@ -73,6 +76,7 @@ __all__ = [
     "regions",
     "replay",
     "state_graph",
+    "sweep",
     "transients",
     "tropical",
     "verify",

@@ -13,7 +13,7 @@ from .app import app, error_console
 
 def main() -> None:
     """Run the command; our own errors become one message on standard error."""
-    from . import analyse, bench, check, inspect, sample, train  # noqa: F401  (each adds its commands to the app)
+    from . import analyse, bench, check, inspect, sample, train, verify  # noqa: F401  (each adds its commands to the app)
 
     try:
         app()

@@ -8,6 +8,7 @@ from .deciding import verify
 from .pairs import Equal, Invariant, Monotone
 from .properties import Property, Stable, Within
 from .replay import Replay, replay
+from .sweeps import Query, Sweep, certificates, sweep
 from .verdict import Counterexample, Verdict
 
 __all__ = [
@@ -18,10 +19,14 @@ __all__ = [
     "Invariant",
     "Monotone",
     "Property",
+    "Query",
     "Replay",
     "Stable",
+    "Sweep",
     "Verdict",
     "Within",
+    "certificates",
     "replay",
+    "sweep",
     "verify",
 ]

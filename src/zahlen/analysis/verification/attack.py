@@ -2,36 +2,124 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import numpy as np
+from numpy.typing import NDArray
 
 from ...machine import IntArray
+from ...machine import operations as op
+from ...machine.reference import apply
+from .adjoint import pull
+from .box import Ends
 from .regions import Bounder, Region
 
-Candidate = dict[str, IntArray]
+Batch = dict[str, IntArray]
+"""Inputs of the goal by name, (batch, *shape)."""
+Floats = NDArray[np.float64]
+
+ROUNDS = 12
+"""Steps from each start."""
 
 
-def corners(bounder: Bounder, region: Region, row: int) -> list[Candidate]:
-    """The input that linear bounds take to be the worst for an element of the goal, and the middle."""
-    rows: IntArray = np.zeros((1, bounder.wires[bounder.output].size), dtype=np.int64)
-    rows[0, row] = 1
-    weights = bounder.weights(region, rows)
-    return [corner(bounder, {name: w[0] for name, w in weights.items()})]
-
-
-def corner(bounder: Bounder, weights: dict[str, IntArray]) -> Candidate:
-    """The input with the least sum of these weights times its elements; without a weight at the middle."""
+def middle(bounder: Bounder, ends: Ends) -> Batch:
+    """The middle of a box, as a batch of one."""
     found = {}
-    for name, (lo, hi) in bounder.goal.ends.items():
+    for name, (lo, hi) in ends.items():
         step = bounder.goal.machine.wires[name].alphabet.step
-        middle = lo + (hi - lo) // 2 // step * step
-        w = weights.get(name)
-        found[name] = middle if w is None else np.where(w > 0, lo, np.where(w < 0, hi, middle))
+        found[name] = np.asarray(lo + (hi - lo) // 2 // step * step)[None]
     return found
 
 
-def worst(bounder: Bounder, candidates: list[Candidate]) -> tuple[Candidate, IntArray]:
-    """The candidate with the least element of the goal, and the goal there."""
-    goal = bounder.goal.machine
-    y = goal.run({n: np.stack([c[n] for c in candidates]) for n in goal.inputs})
-    k = int(y.min(axis=1).argmin())
-    return candidates[k], y[k]
+def corners(bounder: Bounder, ends: Ends, weights: Mapping[str, IntArray | Floats]) -> Batch:
+    """Where sums with these weights, (batch, *shape), are least; elements without a weight stay in the middle."""
+    count = max((len(w) for w in weights.values()), default=1)
+    found = {}
+    for name, centre in middle(bounder, ends).items():
+        lo, hi = ends[name]
+        w = weights.get(name)
+        found[name] = (
+            np.repeat(centre, count, axis=0) if w is None else np.where(w > 0, lo, np.where(w < 0, hi, centre))
+        )
+    return found
+
+
+def values(bounder: Bounder, x: Batch) -> IntArray:
+    """The goal at a batch of inputs, (batch, n)."""
+    return np.asarray(bounder.goal.machine.run(x))
+
+
+def first_corners(bounder: Bounder, region: Region, rows: list[int], ends: Ends) -> Batch:
+    """For elements of the goal the inputs at which the lines below them are least."""
+    units: IntArray = np.zeros((len(rows), bounder.wires[bounder.output].size), dtype=np.int64)
+    units[np.arange(len(rows)), rows] = 1
+    return corners(bounder, ends, bounder.weights(region, units))
+
+
+def climb(bounder: Bounder, region: Region, x: Batch, rows: NDArray[np.int64], rounds: int = ROUNDS) -> Iterator[Batch]:
+    """From each input step by step to where an element of the goal is less, by slopes of the curves around it.
+
+    Parameters
+    ----------
+    bounder : Bounder
+    region : Region
+        What the widths are taken from over which slopes are measured: from a quarter of a curve's span downwards.
+    x : Batch
+    rows : integer array (batch,)
+        The element of the goal for each input.
+    rounds : int
+    """
+    machine = bounder.goal.machine
+    ends = bounder.goal.ends
+    best = np.full(len(rows), np.inf)
+    kept = x
+    for k in range(rounds):
+        trace = machine.trace(x)
+        found = trace[bounder.output][np.arange(len(rows)), rows].astype(np.float64)
+        better = found < best
+        best = np.where(better, found, best)
+        kept = {n: np.where(better.reshape(-1, *[1] * (v.ndim - 1)), v, kept[n]) for n, v in x.items()}
+        share = 4 << min(k, 40)
+        weights = _gradient(bounder, region, trace, rows, share)
+        target = corners(bounder, ends, weights)
+        if k % 2:  # the way to the corner, for a part of the elements: those that weigh most
+            for n, w in weights.items():
+                flat = np.abs(w).reshape(len(rows), -1)
+                if flat.shape[1] > 1:
+                    bar = np.quantile(flat, 1 - 1 / (1 + k), axis=1).reshape(-1, *[1] * (w.ndim - 1))
+                    target[n] = np.where(np.abs(w) >= bar, target[n], kept[n])
+        x = target
+        yield x
+
+
+def _gradient(
+    bounder: Bounder, region: Region, trace: Mapping[str, IntArray], rows: NDArray[np.int64], share: int
+) -> dict[str, Floats]:
+    goal = np.zeros((len(rows), bounder.wires[bounder.output].size))
+    goal[np.arange(len(rows)), rows] = 1
+    pending: dict[str, Floats] = {bounder.output: goal}
+    found: dict[str, Floats] = {}
+    for wire in reversed(list(bounder.wires.values())):
+        if wire.name not in pending:
+            continue
+        w = pending.pop(wire.name)
+        if isinstance(wire.operation, op.Input):
+            found[wire.name] = w
+        elif isinstance(wire.operation, op.Constant):
+            continue
+        elif wire.name in bounder.curves:
+            z = trace[wire.operands[0]]
+            lo, hi = region.ends[wire.operands[0]]
+            width = np.maximum((hi - lo) // share, 1)
+            rise = apply(wire.operation, np.asarray(z + width)) - apply(wire.operation, np.asarray(z - width))
+            _collect(pending, wire.operands[0], w * (rise / (2 * width)).astype(np.float64))
+        else:
+            operands = [bounder.wires[n] for n in wire.operands]
+            for x, back in zip(operands, pull(wire.operation, w, operands)):
+                if back is not None:
+                    _collect(pending, x.name, np.asarray(back))
+    return found
+
+
+def _collect(pending: dict[str, Floats], name: str, weights: Floats) -> None:
+    pending[name] = pending[name] + weights if name in pending else weights

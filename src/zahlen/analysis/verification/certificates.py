@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from reprlib import repr as brief
 from typing import Any
@@ -72,6 +72,8 @@ class Certificate:
         The inputs of a counterexample, if refuted: elements by input name.
     outputs : tuple
         What the machine says to them, nested as its shape.
+    notes : dict
+        Remarks such as seconds, as JSON values; they prove nothing.
     """
 
     machine: str
@@ -82,6 +84,7 @@ class Certificate:
     trees: tuple[Tree, ...] = ()
     points: tuple[Mapping[str, tuple[int, ...]], ...] = ()
     outputs: tuple[Any, ...] = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def leaves(self) -> int:
@@ -106,6 +109,7 @@ class Certificate:
             "machine": self.machine,
             "property": dict(self.claim),
             "status": self.status,
+            "notes": dict(self.notes),
             "box": {name: {"lower": list(lo), "upper": list(hi)} for name, lo, hi in self.box},
         }
         lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
@@ -139,7 +143,7 @@ class Certificate:
     def from_json(cls, text: str) -> Certificate:
         """The certificate that a text holds; see `load`."""
         try:
-            tree = json.loads(text, parse_float=_no_number, parse_constant=_no_number)
+            tree = json.loads(text, parse_constant=_no_number)
         except (ValueError, RecursionError) as error:
             raise FileError(f"no certificate: its JSON does not parse: {error}") from None
         if not isinstance(tree, dict) or tree.get("zahlen_certificate") != VERSION:
@@ -148,29 +152,27 @@ class Certificate:
         due = {"verified": {"linear", "trees"}, "refuted": {"points", "outputs"}, "unknown": set()}
         if status not in due:
             raise FileError(f"no certificate: its status is {brief(status)}")
-        keys = {"zahlen_certificate", "machine", "property", "status", "box"} | due[status]
+        keys = {"zahlen_certificate", "machine", "property", "status", "notes", "box"} | due[status]
         _expect(set(tree) == keys, f"exactly {', '.join(sorted(keys))} are due")
         _expect(isinstance(tree["machine"], str), "machine is a hash")
-        _expect(isinstance(tree["property"], dict) and isinstance(tree["box"], dict), "property and box are objects")
+        objects = (tree[key] for key in ("property", "notes", "box"))
+        _expect(all(isinstance(value, dict) for value in objects), "property, notes and box are objects")
         box = []
         for name, ends in tree["box"].items():
             _expect(isinstance(ends, dict) and set(ends) == {"lower", "upper"}, f"box {brief(name)} has two ends")
             box.append((name, _integers(ends["lower"]), _integers(ends["upper"])))
-        found = cls(tree["machine"], tuple(box), tree["property"], status)
+        found = cls(tree["machine"], tuple(box), tree["property"], status, notes=tree["notes"])
         if status == "verified":
             _expect(isinstance(tree["linear"], bool), "linear is true or false")
             _expect(isinstance(tree["trees"], list) and all(isinstance(t, list) for t in tree["trees"]), "trees: lists")
             trees = tuple(tuple(_parsed(n) for n in t) for t in tree["trees"])
-            found = cls(found.machine, found.box, found.claim, status, tree["linear"], trees)
+            found = replace(found, linear=tree["linear"], trees=trees)
         elif status == "refuted":
             points = tree["points"]
             _expect(isinstance(points, list) and all(isinstance(p, dict) for p in points), "points are objects")
             _expect(isinstance(tree["outputs"], list), "outputs are a list")
-            found = cls(
-                found.machine,
-                found.box,
-                found.claim,
-                status,
+            found = replace(
+                found,
                 points=tuple({name: _integers(values) for name, values in p.items()} for p in points),
                 outputs=tuple(tree["outputs"]),
             )

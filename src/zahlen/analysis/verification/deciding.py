@@ -8,16 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...machine import InputError, IntArray, Machine
-from .attack import Candidate, corners, worst
+from . import branching
+from .attack import Batch, climb, first_corners, middle, values
 from .box import Box
+from .branching import OutOfTimeError, Search
 from .certificates import Certificate, Node, Tree, flat
 from .properties import Property
 from .regions import Bounder, Region
 from .replay import every_point, points_of
+from .solver import solved
 from .verdict import Counterexample, Verdict
 
-POINTS = 1 << 10
-"""A region of at most so many points is gone through."""
+SHARE = 0.8
+"""The part of the time after which CP-SAT is asked for a counterexample."""
 
 
 def verify(machine: Machine, box: Box, property: Property, *, seconds: float = 60) -> Verdict:
@@ -77,9 +80,9 @@ class _Search:
         region = self.bounder.whole(linear=False)
         if (self._ends(region) >= 0).all():
             return self._verified("intervals", False, [(Node("ends"),)] * rows)
-        if (bad := self._attacked([self._middle()])) is not None:
+        if (bad := self._attacked(middle(self.bounder, self.bounder.goal.ends))) is not None:
             return bad
-        if points_of(self.bounder, region) <= POINTS:
+        if points_of(self.bounder, region) <= branching.POINTS:
             return self._enumerated(region, rows)
         region = self.bounder.whole()
         lower = self._ends(region)
@@ -93,20 +96,40 @@ class _Search:
                 trees[row] = (Node("linear"),) if bound >= 0 else ()
         if all(trees):
             return self._verified("linear bounds", True, trees)
-        for row in (k for k, tree in enumerate(trees) if not tree):
-            if (bad := self._attacked(corners(self.bounder, region, row))) is not None:
+        rest = [k for k, tree in enumerate(trees) if not tree]
+        starts = first_corners(self.bounder, region, rest, self.bounder.goal.ends)
+        if (bad := self._attacked(starts)) is not None:
+            return bad
+        for x in climb(self.bounder, region, starts, np.array(rest)):
+            if (bad := self._attacked(x)) is not None:
+                return bad
+        for row in rest:
+            search = Search(self.bounder, row, self.started + self.seconds * SHARE)
+            try:
+                found = search.run(region)
+            except OutOfTimeError:
+                self.regions += search.regions
+                return self._last(region, rest)
+            self.regions += search.regions
+            if isinstance(found, dict):
+                bad = self._attacked(found, "branch and bound")
+                assert bad is not None
+                return bad
+            trees[row] = found
+        method = "multipliers" if all(len(tree) == 1 for tree in trees) else "branch and bound"
+        return self._verified(method, True, trees)
+
+    def _last(self, region: Region, rows: list[int]) -> Verdict:
+        """A counterexample by CP-SAT, or no answer."""
+        for k, row in enumerate(rows):
+            left = self.started + self.seconds - time.monotonic()
+            x = solved(self.bounder, region, row, left / (len(rows) - k))
+            if x is not None and (bad := self._attacked(x, "CP-SAT")) is not None:
                 return bad
         return self._verdict("unknown", "time limit", self._certificate("unknown"))
 
     def _ends(self, region: Region) -> IntArray:
         return np.ravel(region.ends[self.bounder.output][0])
-
-    def _middle(self) -> Candidate:
-        found = {}
-        for name, (lo, hi) in self.bounder.goal.ends.items():
-            step = self.bounder.goal.machine.wires[name].alphabet.step
-            found[name] = lo + (hi - lo) // 2 // step * step
-        return found
 
     def _enumerated(self, region: Region, rows: int) -> Verdict:
         for x, y in every_point(self.bounder, region):
@@ -115,11 +138,12 @@ class _Search:
                 return self._refuted("points", {name: value[k] for name, value in x.items()})
         return self._verified("points", False, [(Node("points"),)] * rows)
 
-    def _attacked(self, candidates: list[Candidate]) -> Verdict | None:
-        x, y = worst(self.bounder, candidates)
-        return self._refuted("attack", x) if (y < 0).any() else None
+    def _attacked(self, x: Batch, method: str = "attack") -> Verdict | None:
+        least = values(self.bounder, x).min(axis=1)
+        k = int(least.argmin())
+        return self._refuted(method, {n: v[k] for n, v in x.items()}) if least[k] < 0 else None
 
-    def _refuted(self, method: str, x: Candidate) -> Verdict:
+    def _refuted(self, method: str, x: Batch) -> Verdict:
         points = self.property.points(
             self.machine, {n: v.astype(self.machine.wires[n].value_dtype) for n, v in x.items()}
         )

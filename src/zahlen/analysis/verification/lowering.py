@@ -139,14 +139,6 @@ class Lowering:
         """The index of the greatest element along the last axis."""
         return lowered(op.Argmax(-1), self, x)
 
-    def part(self, x: Wire, axis: int, k: int) -> Wire:
-        """Elements with index k of an axis, which goes."""
-        start, stop = [0] * len(x.shape), list(x.shape)
-        start[axis], stop[axis] = k, k + 1
-        kept = x.shape[:axis] + x.shape[axis + 1 :]
-        sliced = self.add(op.Slice(tuple(start), tuple(stop), (1,) * len(x.shape)), x)
-        return self.reshaped(sliced, kept)
-
     def reshaped(self, x: Wire, shape: tuple[int, ...]) -> Wire:
         """The same elements in another shape."""
         return x if x.shape == shape else self.add(op.Reshape(shape), x)
@@ -259,7 +251,7 @@ def _(operation: op.Embed, to: Lowering, x: Wire) -> Wire:
 
 @lowered.register
 def _(operation: op.Argmax, to: Lowering, x: Wire) -> Wire:
-    """The sum of k times whether index k is the maximum: x_k - x_j >= [j < k] for all other j."""
+    """The sum of k times whether index k is the maximum: x_k - x_j >= [j < k] for all of the n - 1 other j."""
     axis, axes = operation.axis % len(x.shape), len(x.shape)
     n, shape = x.shape[axis], x.shape[:axis] + x.shape[axis + 1 :]
     if n == 1:
@@ -272,6 +264,6 @@ def _(operation: op.Argmax, to: Lowering, x: Wire) -> Wire:
         weight[row, k], weight[row, j] = 1, -1
     differences = to.add(op.Affine(weight, -np.array([int(j < k) for k, j in pairs])), x)
     wins = to.reshaped(to.add(op.Staircase(0, np.array([0]), np.array([0, 1])), differences), (*shape, n, n - 1))
-    chosen = to.reshaped(to.tournament([to.part(wins, axes, j) for j in range(n - 1)], to.least), (*shape, n))
+    chosen = to.add(op.Staircase(0, np.array([n - 1]), np.array([0, 1])), to.add(op.Sum((axes,)), wins))
     index = to.add(op.Affine(np.arange(n)[None], np.array([0])), chosen)
     return to.reshaped(index, shape)

@@ -22,7 +22,7 @@ from .exact import largest, least_sums, plus, roomy, row_sums, times
 from .lowering import CURVES
 from .properties import Goal
 
-SCALE = 16
+SCALE = 24
 """Weights of sums are integers in units of 2^-SCALE."""
 ROWS = 256
 """How many sums are followed backwards at once."""
@@ -266,6 +266,10 @@ class Bounder:
     def weights(self, region: Region, rows: IntArray) -> Weights:
         """The weights of the inputs in the lines below sums of the goal, (sums, *shape) in units of 2^-SCALE."""
         return self._backwards(region, self.output, rows)[1]
+
+    def multipliers(self, region: Region, rows: IntArray) -> Weights:
+        """The weights of the operand of each curve in these lines, (sums, *shape) in units of 2^-SCALE."""
+        return self._backwards(region, self.output, rows)[2]
 
     def _backwards(self, region: Region, name: str, rows: IntArray) -> tuple[IntArray, Weights, Weights]:
         """Bounds; with them the weights of the inputs, and of the operand of each curve, that gave them."""

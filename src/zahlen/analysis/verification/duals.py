@@ -1,0 +1,241 @@
+"""Multipliers that make a bound large, looked for in floats.
+
+`Bounder.dual_bound` is concave in its multipliers, so steps along a subgradient lead to the best bound that single
+curves allow (that of the linear program over their convex hulls). What is found here proves nothing: it is rounded, and
+the bound is computed again in integers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...machine import IntArray
+from ...machine import operations as op
+from ...machine.reference import apply
+from .adjoint import offset, pull
+from .regions import SCALE, Bounder, Region
+
+Floats = NDArray[np.float64]
+
+RATE, FIRST, SECOND = 0.1, 0.9, 0.99
+LIMIT = float(2**60)
+ENOUGH = -0.5
+"""A goal of integers that is above -1 is nowhere negative; the rest is for rounding."""
+
+
+@dataclass(eq=False)
+class Evaluation:
+    """Bounds from multipliers, and where they come from; axis 0 is the regions.
+
+    Attributes
+    ----------
+    bounds : float array (regions,)
+    slopes : dict of float arrays
+        The subgradient by curve, (regions, *shape).
+    inputs : dict of float arrays
+        The inputs that linear sums are least at.
+    weights : dict of float arrays
+        What the inputs, and the results of curves, weigh.
+    chosen : dict of float arrays
+        The operand of each curve at the point where its term is least.
+    """
+
+    bounds: Floats
+    slopes: dict[str, Floats]
+    inputs: dict[str, Floats]
+    weights: dict[str, Floats]
+    chosen: dict[str, Floats]
+
+
+@dataclass(eq=False)
+class Improved:
+    """The best that was found; axis 0 is the regions.
+
+    Attributes
+    ----------
+    bounds : float array (regions,)
+    multipliers : dict of float arrays
+    at : Evaluation
+        The last one.
+    operands : dict of float arrays
+        By curve what its operand was on the average of the last steps: about where the linear program has it.
+    """
+
+    bounds: Floats
+    multipliers: dict[str, Floats]
+    at: Evaluation
+    operands: dict[str, Floats]
+
+    def take(self, now: Evaluation, multipliers: dict[str, Floats]) -> None:
+        """Keep what is better than before."""
+        self.at = now
+        better = now.bounds > self.bounds
+        self.bounds = np.where(better, now.bounds, self.bounds)
+        for n, m in multipliers.items():
+            self.multipliers[n] = np.where(better.reshape(-1, *[1] * (m.ndim - 1)), m, self.multipliers[n])
+
+
+class Dual:
+    """The bounds of one element of the goal in several regions, as a function of multipliers.
+
+    Parameters
+    ----------
+    bounder : Bounder
+    regions : list of Region
+    rows : list of int
+        The element of the goal that is bounded in each region.
+    """
+
+    def __init__(self, bounder: Bounder, regions: list[Region], rows: list[int]) -> None:
+        self.bounder, self.regions, self.rows = bounder, regions, rows
+        self.wires = list(bounder.wires.values())
+        self.ends = {
+            w.name: tuple(np.stack([np.asarray(r.ends[w.name][k], dtype=np.float64) for r in regions]) for k in (0, 1))
+            for w in self.wires
+            if isinstance(w.operation, op.Input) or w.name in bounder.splittable
+        }
+        self.points = {}
+        self.widths = {}
+        for name, wire in bounder.curves.items():
+            found = [r.points(wire) for r in regions]
+            most = max(len(f.z) for f in found)
+            z, y = (np.stack([_padded(getattr(f, axis), most) for f in found]) for axis in "zy")
+            self.points[name] = z, y
+            lo, hi = self.ends[wire.operands[0]]
+            self.widths[name] = np.maximum(hi - lo, 1.0)
+
+    def start(self) -> dict[str, Floats]:
+        """The multipliers of linear bounds."""
+        found: dict[str, list[Floats]] = {name: [] for name in self.bounder.curves}
+        for region, row in zip(self.regions, self.rows):
+            units: IntArray = np.zeros((1, self.bounder.wires[self.bounder.output].size), dtype=np.int64)
+            units[0, row] = 1
+            multipliers = self.bounder.multipliers(region, units)
+            for name, wire in self.bounder.curves.items():
+                m = multipliers.get(name)
+                found[name].append(np.zeros(wire.shape) if m is None else m[0].astype(np.float64) / (1 << SCALE))
+        return {name: np.stack(values) for name, values in found.items()}
+
+    def __call__(self, multipliers: dict[str, Floats]) -> Evaluation:
+        """The bounds, with their subgradients."""
+        count = len(self.regions)
+        output = self.bounder.wires[self.bounder.output]
+        goal = np.zeros((count, output.size))
+        goal[np.arange(count), self.rows] = 1
+        pending = {output.name: goal}
+        bounds = np.zeros(count)
+        weights: dict[str, Floats] = {}
+        values: dict[str, Floats] = {}
+        inputs: dict[str, Floats] = {}
+        chosen: dict[str, Floats] = {}
+        for wire in reversed(self.wires):
+            if wire.name not in pending:
+                continue
+            w = pending.pop(wire.name)
+            if isinstance(wire.operation, op.Input):
+                lo, hi = self.ends[wire.name]
+                weights[wire.name] = w
+                inputs[wire.name] = values[wire.name] = np.where(w >= 0, lo, hi)
+                bounds += _summed(w * values[wire.name])
+            elif isinstance(wire.operation, op.Constant):
+                bounds += _summed(w * wire.operation.value)
+            elif wire.name in self.points:
+                z, y = self.points[wire.name]
+                m = multipliers[wire.name]
+                terms = w[:, None] * y - m[:, None] * z
+                least = terms.argmin(axis=1)[:, None]
+                bounds += _summed(np.take_along_axis(terms, least, 1)[:, 0])
+                weights[wire.name] = w
+                chosen[wire.name] = np.take_along_axis(z, least, 1)[:, 0]
+                values[wire.name] = np.take_along_axis(y, least, 1)[:, 0]
+                _collect(pending, wire.operands[0], m)
+            else:
+                operands = [self.bounder.wires[x] for x in wire.operands]
+                for x, back in zip(operands, pull(wire.operation, w, operands)):
+                    if back is not None:
+                        _collect(pending, x.name, np.asarray(back))
+                added = offset(wire.operation, wire.shape)
+                if added is not None:
+                    bounds += _summed(w * added)
+        slopes = self._slopes(values, chosen)
+        return Evaluation(bounds, slopes, inputs, weights, chosen)
+
+    def _slopes(self, values: dict[str, Floats], chosen: dict[str, Floats]) -> dict[str, Floats]:
+        """For each curve how much its operand differs from the point where its term is least."""
+        values = dict(values)
+        for wire in self.wires:
+            if wire.name in values:
+                continue
+            if isinstance(wire.operation, op.Constant):
+                values[wire.name] = np.broadcast_to(wire.operation.value, (len(self.regions), *wire.shape))
+            elif isinstance(wire.operation, op.Input) or wire.name in self.points:
+                values[wire.name] = np.zeros((len(self.regions), *wire.shape))  # weighs nothing
+            else:
+                values[wire.name] = apply(wire.operation, *(values[x] for x in wire.operands))
+        return {name: values[self.bounder.curves[name].operands[0]] - z for name, z in chosen.items()}
+
+    def rounded(self, multipliers: dict[str, Floats], k: int) -> dict[str, IntArray]:
+        """The multipliers of one region as integers in units of 2^-SCALE."""
+        return {
+            n: np.rint(np.clip(m[k] * (1 << SCALE), -LIMIT, LIMIT)).astype(np.int64) for n, m in multipliers.items()
+        }
+
+    def improve(self, multipliers: dict[str, Floats], steps: int, rate: float = RATE) -> Improved:
+        """Climb with steps of Adam (arXiv 1412.6980), each multiplier in units of what its curve's slope would weigh.
+
+        Parameters
+        ----------
+        multipliers : dict of float arrays (regions, *shape)
+            Where to start.
+        steps : int
+        rate : float
+            Of the first step; the last ones are near 0.
+        """
+        now = self(multipliers)
+        found = Improved(now.bounds.copy(), {n: m.copy() for n, m in multipliers.items()}, now, {})
+        units = {n: self._unit(n, now) for n in multipliers}
+        first = {n: np.zeros_like(m) for n, m in multipliers.items()}
+        second = {n: np.zeros_like(m) for n, m in multipliers.items()}
+        averaged = 0
+        for t in range(1, steps + 1):
+            multipliers = dict(multipliers)
+            for n, slope in now.slopes.items():
+                g = slope / self.widths[n]
+                first[n] += (1 - FIRST) * (g - first[n])
+                second[n] += (1 - SECOND) * (g * g - second[n])
+                step = first[n] / (1 - FIRST**t) / (np.sqrt(second[n] / (1 - SECOND**t)) + 1e-8)
+                multipliers[n] = multipliers[n] + rate * (1 - (t - 1) / steps) * units[n] * step
+            now = self(multipliers)
+            found.take(now, multipliers)
+            if 2 * t > steps:
+                averaged += 1
+                for n, slope in now.slopes.items():
+                    z = slope + now.chosen[n]
+                    found.operands[n] = found.operands.get(n, z) + (z - found.operands.get(n, z)) / averaged
+            if (found.bounds > ENOUGH).all():
+                break
+        if not averaged:
+            found.operands = {n: slope + now.chosen[n] for n, slope in now.slopes.items()}
+        return found
+
+    def _unit(self, name: str, now: Evaluation) -> Floats:
+        w = np.abs(now.weights[name]) if name in now.weights else np.zeros_like(self.widths[name])
+        _, y = self.points[name]
+        mean = w.reshape(len(w), -1).mean(axis=1).reshape(-1, *[1] * (w.ndim - 1))
+        return np.asarray((w + 0.1 * mean + 1e-9) * (y.max(axis=1) - y.min(axis=1)) / self.widths[name])
+
+
+def _padded(points: IntArray, most: int) -> Floats:
+    rest = np.broadcast_to(points[:1], (most - len(points), *points.shape[1:]))
+    return np.concatenate([points, rest]).astype(np.float64)
+
+
+def _summed(terms: Floats) -> Floats:
+    return np.asarray(terms.reshape(len(terms), -1).sum(axis=1))
+
+
+def _collect(pending: dict[str, Floats], name: str, weights: Floats) -> None:
+    pending[name] = pending[name] + weights if name in pending else weights
