@@ -37,6 +37,8 @@ studies: $(VENV)/test.stamp
 	$(BIN)/python studies/text.py
 	$(BIN)/python studies/series.py
 	$(BIN)/python studies/continuum.py
+	$(BIN)/python studies/integer.py
+	$(BIN)/python studies/vgg.py
 	$(BIN)/python studies/integer_rules.py
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/recurrent_step.py
