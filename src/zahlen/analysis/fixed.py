@@ -126,8 +126,8 @@ def cycles(
 
     Solvers are SAT (Glucose) for sparse threshold and Boolean networks: where the next state is, element by element, a
     table of a sum of functions of at most 16 elements, each of at most 16 values. Of 60 neurons that read eight others
-    it needs a twentieth to a fiftieth of CP-SAT's time (``benchmarks/fixed_points.py``). CP-SAT takes any machine, and
-    is ahead where every neuron reads all.
+    it needs a twentieth of CP-SAT's time or less (``benchmarks/fixed_points.py``). CP-SAT takes any machine, and is
+    ahead where every neuron reads all.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def cycles(
     limit : int
         Most cycles to find.
     seconds : float
-        Most time for the solver.
+        Most time for the solver, which looks at the clock every few seconds at the latest.
     method : str, optional
         ``state graph``, ``SAT`` or ``CP-SAT``, in place of a choice by the number of states and what they read. SAT
         can be asked for where elements read more than 16 others, too.
