@@ -14,6 +14,7 @@ from strategies import random_batch, random_machine
 
 import zahlen.analysis.verification.branching
 from zahlen.analysis import Box, Equal, Invariant, Monotone, Stable, Within, replay, verify
+from zahlen.analysis.verification.duals import corners
 from zahlen.analysis.verification.lowering import Lowering
 from zahlen.machine import Builder, InputError, Levels, Machine
 
@@ -181,3 +182,13 @@ def test_random_boxes_hold_their_points() -> None:
         box = within_reach(machine, rng)
         lo, hi = box.ends(machine)["x"]
         assert box.points(machine) == int(np.prod(hi - lo + 1))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_corners_have_the_same_least_values(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    z = rng.integers(0, 12, (2, int(rng.integers(3, 30)), 3)).astype(float)
+    y = rng.integers(-5, 6, 12)[z.astype(int)].astype(float)
+    found_z, found_y = corners(z, y)
+    for w, m in rng.integers(-9, 10, (20, 2)):
+        assert np.array_equal((w * y - m * z).min(axis=1), (w * found_y - m * found_z).min(axis=1))

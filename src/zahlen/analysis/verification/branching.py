@@ -24,11 +24,11 @@ from .replay import closes, every_point, inputs_of, points_of
 
 POINTS = 1 << 12
 """A region of at most so many points is gone through."""
-BATCH = 8
+BATCH = 16
 """Regions that multipliers are looked for at once."""
 FEW, SOME = 3, 20
 """Of so few elements of the inputs that change one is split, not a curve; of some of them at every other level."""
-FIRST_STEPS, STEPS = 100, 30
+FIRST_STEPS, STEPS = 100, 60
 """How long, for the whole box and for parts."""
 
 

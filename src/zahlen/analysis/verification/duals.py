@@ -20,7 +20,7 @@ from .regions import SCALE, Bounder, Region
 
 Floats = NDArray[np.float64]
 
-RATE, FIRST, SECOND = 0.1, 0.9, 0.99
+RATE, FIRST, SECOND = 0.2, 0.9, 0.99
 LIMIT = float(2**60)
 ENOUGH = -0.5
 """A goal of integers that is above -1 is nowhere negative; the rest is for rounding."""
@@ -103,7 +103,7 @@ class Dual:
             found = [r.points(wire) for r in regions]
             most = max(len(f.z) for f in found)
             z, y = (np.stack([_padded(getattr(f, axis), most) for f in found]) for axis in "zy")
-            self.points[name] = z, y
+            self.points[name] = corners(z, y)
             lo, hi = self.ends[wire.operands[0]]
             self.widths[name] = np.maximum(hi - lo, 1.0)
 
@@ -226,6 +226,43 @@ class Dual:
         _, y = self.points[name]
         mean = w.reshape(len(w), -1).mean(axis=1).reshape(-1, *[1] * (w.ndim - 1))
         return np.asarray((w + 0.1 * mean + 1e-9) * (y.max(axis=1) - y.min(axis=1)) / self.widths[name])
+
+
+def corners(z: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Points, along axis 1, without those that are no corners of their convex hull: first its lower side.
+
+    >>> z, y = np.arange(7.0)[None, :, None], np.array([0.0, 1, 0, 2, 2, 5, 6])[None, :, None]
+    >>> [axis.ravel().tolist() for axis in corners(z, y)]
+    [[0.0, 2.0, 4.0, 6.0, 0.0, 6.0], [0.0, 0.0, 2.0, 6.0, 0.0, 6.0]]
+    """
+    order = np.argsort(z, axis=1, kind="stable")
+    z, y = np.take_along_axis(z, order, 1), np.take_along_axis(y, order, 1)
+    sides = [_side(z, y, sign) for sign in (1, -1)]
+    return np.concatenate([side[0] for side in sides], axis=1), np.concatenate([side[1] for side in sides], axis=1)
+
+
+def _side(z: Floats, y: Floats, sign: int) -> tuple[Floats, Floats]:
+    """The lower side of the hull, or with -1 the upper one, of sorted points; the last is repeated as need be."""
+    while z.shape[1] > 2:
+        kept = np.ones(z.shape, dtype=bool)
+        kept[:, 1:-1] = z[:, 1:-1] != z[:, :-2]
+        before, behind = (z[:, :-2], y[:, :-2]), (z[:, 2:], y[:, 2:])
+        run, rise = behind[0] - before[0], behind[1] - before[1]
+        # what is not below the line between two other points is no corner, whatever becomes of those two
+        over = sign * ((y[:, 1:-1] - before[1]) * run - rise * (z[:, 1:-1] - before[0])) >= 0
+        kept[:, 1:-1] &= ~(over & (behind[0] > z[:, 1:-1]) & (before[0] < z[:, 1:-1]))
+        most = int(kept.sum(axis=1).max())
+        if most == z.shape[1]:
+            break
+        # the last point stays the last
+        kept[:, -1] = False
+        chosen = np.argsort(~kept, axis=1, kind="stable")[:, : most - 1]
+        there = np.take_along_axis(kept, chosen, 1)
+        z, y = (
+            np.concatenate([np.where(there, np.take_along_axis(v, chosen, 1), v[:, -1:]), v[:, -1:]], axis=1)
+            for v in (z, y)
+        )
+    return z, y
 
 
 def _padded(points: IntArray, most: int) -> Floats:
