@@ -2,7 +2,7 @@
 
 Weights are -7..7, units -1 or 1. A map without any order is the second table: its walks jump through all the memory.
 
-python benchmarks/state_graphs.py [--units 24 28] [--memory 3]
+    OMP_NUM_THREADS=1 python benchmarks/state_graphs.py [--units 24 28] [--memory 3]
 """
 
 from __future__ import annotations
@@ -11,14 +11,19 @@ import argparse
 import platform
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+from peers_report import processor
 
+import zahlen
 from zahlen import Builder, Levels
 from zahlen.analysis import state_graph
 from zahlen.analysis.attractors import attractors_of
 from zahlen.analysis.successors import successors
 from zahlen.machine import IntArray, Machine
+
+RESULTS = Path(__file__).parent / "results" / "state_graphs.md"
 
 
 def network(units: int, seed: int = 0) -> Machine:
@@ -46,7 +51,7 @@ def parts(machine: Machine, table: IntArray, memory: int) -> tuple[float, float]
 def row(units: int, memory: int) -> str:
     """The figures of a network with so many units, as a line of the table."""
     machine = network(units)
-    first, second = parts(machine, np.empty(1 << units, dtype=np.int32), memory)
+    first, second = parts(machine, np.full(1 << units, -1, dtype=np.int32), memory)  # pages are there already
     found = []
     whole = seconds(lambda: found.append(state_graph(machine, memory=memory)))
     said = f"{found.pop()}".splitlines()
@@ -64,11 +69,16 @@ def main() -> None:
     parser.add_argument("--units", type=int, nargs="+", default=[24, 28])
     parser.add_argument("--memory", type=int, default=3, help="GiB")
     options = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, one thread, seconds\n")
-    print("| states | successors | attractors | together | found | the same of a map without order |")
-    print("|---|---|---|---|---|---|")
-    for units in options.units:
-        print(row(units, options.memory << 30), flush=True)
+    lines = [
+        f"{processor()}; Python {platform.python_version()}, zahlen {zahlen.__version__}, one thread; seconds.",
+        "",
+        "| states | successors | attractors | together | found | attractors of a map without order |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [row(units, options.memory << 30) for units in options.units]
+    text = "\n".join(lines) + "\n"
+    RESULTS.write_text(text)
+    print(text)
 
 
 if __name__ == "__main__":
