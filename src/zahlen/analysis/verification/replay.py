@@ -51,7 +51,8 @@ def replay(machine: Machine, certificate: Certificate, *, other: Machine | None 
     """Check a certificate.
 
     Every leaf's inequality is found again in integers of 64 bits, or of any length where those do not suffice; no
-    solver and nothing of the search takes part, and nothing is rounded (see `zahlen.machine.ranges` for its products). A counterexample is computed by the reference.
+    solver and nothing of the search takes part, and nothing is rounded (see `zahlen.machine.ranges` for its
+    products). A counterexample is computed by the reference.
 
     Parameters
     ----------
