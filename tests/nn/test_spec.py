@@ -61,10 +61,10 @@ def test_numbers_given_to_layers():
     layer = nn.Identity()
     assert positive(layer, 0.5, "a") == Fraction(1, 2)
     assert type(positive(layer, np.int64(3), "a").numerator) is int
-    assert whole(layer, np.uint8(3), "a") == 3
+    assert whole(np.uint8(3), "a", of=layer) == 3
     for value in (0, -1, float("nan"), "x", None):
         with pytest.raises(LayerError, match="Identity: a is"):
             positive(layer, value, "a")
     for value in (0, True, 2.0, "3", None):
         with pytest.raises(LayerError, match="Identity: a is"):
-            whole(layer, value, "a")
+            whole(value, "a", of=layer)
