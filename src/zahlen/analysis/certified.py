@@ -67,7 +67,7 @@ def interval_machine(machine: Machine, *wires: str) -> Machine:
         elif wire.name in used:
             try:
                 ends[wire.name] = _ends(wire.operation, builder, *(ends[name] for name in wire.operands))
-            except NotImplementedError:
+            except _NotMonotoneError:
                 raise MachineError(
                     f"intervals: {wire.name} is a {wire.operation.kind} that does not go up or down with its operands; "
                     "zahlen.analysis.verify takes it"
@@ -80,11 +80,15 @@ def interval_machine(machine: Machine, *wires: str) -> Machine:
     return builder.build(*named)
 
 
+class _NotMonotoneError(Exception):
+    """The operation does not go up or down with its operands."""
+
+
 @singledispatch
 def _ends(operation: op.Operation, b: Builder, *xs: Pair) -> Pair:
     """Ends of the result from those of the operands."""
     if not isinstance(operation, MONOTONE):
-        raise NotImplementedError
+        raise _NotMonotoneError
     return b.append(operation, *(x[0] for x in xs)), b.append(operation, *(x[1] for x in xs))
 
 
@@ -108,11 +112,11 @@ def _(operation: op.Affine | op.Conv, b: Builder, x: Pair) -> Pair:
 @_ends.register(op.Lookup)
 def _(operation: op.Staircase | op.Lookup, b: Builder, *xs: Pair) -> Pair:
     if len(xs) != 1:
-        raise NotImplementedError
+        raise _NotMonotoneError
     steps = np.diff(operation.values if isinstance(operation, op.Staircase) else operation.table)
     falling = (steps <= 0).all(axis=-1)
     if not ((steps >= 0).all(axis=-1) | falling).all():
-        raise NotImplementedError
+        raise _NotMonotoneError
     at_lo, at_hi = (b.append(operation, x) for x in xs[0])
     return (b.min(at_lo, at_hi), b.max(at_lo, at_hi)) if falling.any() else (at_lo, at_hi)
 
