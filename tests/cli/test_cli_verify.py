@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from test_cli import call
 
-from zahlen import cli
 from zahlen.machine import Builder, Levels
-
-
-def call(*arguments: object) -> int:
-    old, sys.argv = sys.argv, ["zahlen", *map(str, arguments)]
-    try:
-        cli.main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    finally:
-        sys.argv = old
-    return 0
 
 
 @pytest.fixture

@@ -133,6 +133,10 @@ class OfFeature(Property):
             pass
         raise InputError(f"{name}: feature {self.feature!r} is no element of an input of shape {shape}")
 
+    def fields(self) -> dict[str, Any]:
+        index = list(self.feature) if isinstance(self.feature, (tuple, list)) else int(self.feature)
+        return {"feature": index, "input": self.input, "output": self.output}
+
     def points(self, machine: Machine, x: Point) -> list[Point]:
         name, index = self.place(machine)
         following = np.array(x[name])
@@ -200,8 +204,7 @@ class Monotone(OfFeature):
         return bool((outputs[1] < outputs[0]).any() if self.increasing else (outputs[1] > outputs[0]).any())
 
     def fields(self) -> dict[str, Any]:
-        index = list(self.feature) if isinstance(self.feature, (tuple, list)) else int(self.feature)
-        return {"feature": index, "increasing": bool(self.increasing), "input": self.input, "output": self.output}
+        return {**super().fields(), "increasing": bool(self.increasing)}
 
     def __str__(self) -> str:
         return f"{'grows' if self.increasing else 'falls'} with feature {self.feature}"
@@ -244,8 +247,7 @@ class Invariant(OfFeature):
         return bool((shown(outputs[0], self.label) != shown(outputs[1], self.label)).any())
 
     def fields(self) -> dict[str, Any]:
-        index = list(self.feature) if isinstance(self.feature, (tuple, list)) else int(self.feature)
-        return {"feature": index, "label": bool(self.label), "input": self.input, "output": self.output}
+        return {**super().fields(), "label": bool(self.label)}
 
     def __str__(self) -> str:
         return f"{'the class ' if self.label else ''}does not depend on feature {self.feature}"
