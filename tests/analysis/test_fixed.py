@@ -183,7 +183,7 @@ def test_interrupt_leaves_what_was_found(tmp_path, machine, method):
     machine.save(tmp_path / "model.zn")
     command = [sys.executable, "-c", INTERRUPTED]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert done.stdout == f"0 fixed points ({method}): there may be more, the search was cut short\n"
+    assert done.stdout == f"0 fixed points ({method}): there may be more, the search was interrupted\n"
     assert done.returncode == 0
 
 

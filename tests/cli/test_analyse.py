@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -366,3 +367,20 @@ def test_interrupt_leaves_no_file(tmp_path: Path, machine: Machine, options: lis
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in err
     assert list(written.iterdir()) == []
+
+
+def test_interrupted_search_keeps_what_was_found(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """That Ctrl-C in a solver leads to this status is a test of `analysis.cycles`."""
+    search = analysis.cycles
+    monkeypatch.setattr(analysis, "cycles", lambda *a, **o: replace(search(*a, **o), status="interrupted"))
+    arguments = [models / "units.zn", "--fixed-points", "--cycles", 4, "--memory-length"]
+    out = said(capsys, *arguments, "--json", tmp_path / "found.json", code=130)
+    point = search(threshold(9), 1).found[0]["h"].tolist()
+    said_so = "1 fixed point (state graph): there may be more, the search was interrupted"
+    assert out == f"fixed points: {said_so} h={point[0]} "
+    record = json.loads((tmp_path / "found.json").read_text())
+    assert set(record) == {"machine", "model", "interrupted", "fixed points"}
+    assert record["interrupted"] is True
+    assert record["fixed points"]["found"] == [{"h": point}]

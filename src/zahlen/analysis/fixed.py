@@ -44,7 +44,7 @@ class Cycles:
         For each cycle its states as `Machine.step` takes them, a batch of `length`.
     status : str
         ``complete``: these are all there are. ``limit reached``: there may be more than were asked for. ``unknown``:
-        time ended, or someone pressed Ctrl-C, before that was known.
+        time ended before that was known. ``interrupted``: someone pressed Ctrl-C before.
     method : str
         One of `METHODS`.
     """
@@ -82,6 +82,7 @@ class Cycles:
             "complete": "these are all",
             "limit reached": "there may be more, the limit was reached",
             "unknown": "there may be more, the search was cut short",
+            "interrupted": "there may be more, the search was interrupted",
         }
         return f"{len(self.found):,} {many} ({self.method}): {said[self.status]}"
 
@@ -345,10 +346,10 @@ def _enumerate(
         try:
             status = solver.status_name(search.result())
         except KeyboardInterrupt:
-            status = "interrupted"
+            status = "INTERRUPTED"
             while not search.done():  # what has not begun cannot be stopped yet
                 solver.stop_search()
                 wait([search], 0.1)
     if more:
         return found, "limit reached"
-    return found, "complete" if status in ("OPTIMAL", "INFEASIBLE") else "unknown"
+    return found, {"OPTIMAL": "complete", "INFEASIBLE": "complete", "INTERRUPTED": "interrupted"}.get(status, "unknown")

@@ -209,8 +209,10 @@ def cycles_of(
                     say(f"{len(found):,} found")
                 if time.monotonic() > until:
                     return found, "unknown"
-        except (KeyboardInterrupt, TimeoutError):
+        except TimeoutError:
             return found, "unknown"
+        except KeyboardInterrupt:
+            return found, "interrupted"
 
 
 def encoded(formula: Clauses, steps: list[list[Table]], sizes: list[int], length: int) -> list[list[Digit]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -50,9 +51,20 @@ class Task:
         print(f"{name}: {found}", flush=True)
         self.record[name] = record
 
-    def write(self, path: Path) -> None:
-        """All that was found, as JSON."""
-        record = {"machine": self.machine.hash, "model": self.model.name, **self.record}
+    @contextlib.contextmanager
+    def recorded(self, path: Path | None) -> Iterator[None]:
+        """Write what is found within to a file of JSON; what was found before Ctrl-C, too."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            if path is not None and self.record:
+                self._write(path, interrupted=True)
+            raise
+        if path is not None:
+            self._write(path)
+
+    def _write(self, path: Path, **remarks: Any) -> None:
+        record = {"machine": self.machine.hash, "model": self.model.name, **remarks, **self.record}
         with replacing(path) as file:
             file.write((json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
 
@@ -170,26 +182,25 @@ def analyse(
         limit,
         not quiet,
     )
-    if not asked:
-        from .portrait import portrait
+    with task.recorded(record):
+        if not asked:
+            from .portrait import portrait
 
-        portrait(task)
-    if states:
-        _states(task, most, draw, plot)
-    if orbit:
-        _orbit(task, draw)
-    for length in [1] * fixed_points + ([] if cycles is None else [cycles]):
-        _cycles(task, length, seconds)
-    if memory_length:
-        _memory(task)
-    if words:
+            portrait(task)
+        if states:
+            _states(task, most, draw, plot)
+        if orbit:
+            _orbit(task, draw)
+        for length in [1] * fixed_points + ([] if cycles is None else [cycles]):
+            _cycles(task, length, seconds)
+        if memory_length:
+            _memory(task)
+        if words:
 
-        def read(other: Machine) -> Reading:
-            return _reading(replace(task, machine=other), end, observe, accept)
+            def read(other: Machine) -> Reading:
+                return _reading(replace(task, machine=other), end, observe, accept)
 
-        _automaton(task, read, equivalent, expression, out, draw)
-    if record is not None:
-        task.write(record)
+            _automaton(task, read, equivalent, expression, out, draw)
     if not task.complete:
         raise typer.Exit(1)
 
@@ -243,6 +254,8 @@ def _cycles(task: Task, length: int, seconds: float) -> None:
         print("  " + _shown(cycle))
     if len(found.found) > SHOWN:
         print(f"  and {len(found.found) - SHOWN:,} more; --json writes all of them")
+    if found.status == "interrupted":
+        raise KeyboardInterrupt
     task.complete &= found.status != "unknown"
 
 
