@@ -40,6 +40,8 @@ studies: $(VENV)/test.stamp
 	$(BIN)/python studies/integer.py
 	$(BIN)/python studies/vgg.py
 	$(BIN)/python studies/integer_rules.py
+	$(BIN)/python studies/robust.py
+	$(BIN)/python studies/tomita.py
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/recurrent_step.py
 
