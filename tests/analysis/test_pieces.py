@@ -91,6 +91,41 @@ def test_three_forms_on_a_line():
     assert str(found) == "3 activation regions, 3 linear regions from -6 to 6"
 
 
+@settings(max_examples=60)
+@given(st.integers(0, 2**32), st.sampled_from([1, 3, 40]), st.booleans())
+def test_classes_are_the_pieces_of_argmax(seed, largest, stairs):
+    """With small weights scores are equal at points and on whole pieces."""
+    rng = np.random.default_rng(seed)
+
+    def some(*shape):
+        return rng.integers(-largest, largest + 1, shape)
+
+    b = Builder()
+    x = b.input("x", (3,), Levels(-largest, largest))
+    z = b.affine(x, some(4, 3), some(4))
+    h = b.staircase(z, [-largest, 0, 2], [0, 3, 4, 9]) if stairs else b.max(z, b.constant([0] * 4))
+    scores = b.affine(h, some(4, 4), some(4), name="scores")
+    machine = b.build(b.argmax(scores, name="class"))
+    points = some(2, 3)
+    assume((points[0] != points[1]).any())
+    by_argmax = pieces(machine, points, within="segment").classes
+    assert by_argmax == pieces(machine, points, within="segment", outputs=["scores"]).classes
+    assert all(one[1] != other[1] for one, other in pairwise(by_argmax))
+    at = [(s + e) / 2 for (s, _), (e, _) in pairwise([*by_argmax, (Fraction(1), 0)])]
+    inputs = np.stack([fractions(points[0]) + s * fractions(points[1] - points[0]) for s in at])
+    assert evaluate(machine, {"x": inputs})["class"].tolist() == [label for _, label in by_argmax]
+
+
+def test_classes_that_are_none():
+    b = Builder()
+    x = b.input("x", (1,), Levels(-6, 6))
+    machine = b.build(b.affine(x, [[2]], name="y"), b.affine(x, [[2], [-1]], name="z"))
+    for outputs in (["y"], ["y", "z"]):
+        with pytest.raises(InputError, match="those of one output of several elements, or of an argmax"):
+            _ = pieces(machine, outputs=outputs).classes
+    assert pieces(machine, outputs=["z"]).classes == [(-6, 1), (0, 0)]
+
+
 def test_pieces_of_a_segment_are_merged():
     segment = Segment([(0, 1), (1, 1)])
     for form in ((2, -1), (-4, 1), (4, -3)):

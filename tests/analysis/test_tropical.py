@@ -233,6 +233,16 @@ def test_the_least_weight_of_64_bits():
     assert tropical(machine).check(pieces(machine))
 
 
+def test_products_of_many_variables_are_refused_sooner(monkeypatch):
+    b = Builder()
+    h = b.max(b.affine(b.input("x", (5,), Levels(-9, 9)), np.eye(5, dtype=int)), b.constant([0] * 5))
+    machine = b.build(b.affine(h, [[1] * 5], name="y"))
+    assert len(tropical(machine).numerators[0]) == 32
+    monkeypatch.setattr("zahlen.analysis.piecewise.expansion.COEFFICIENTS", 6 * 31)
+    with pytest.raises(LimitError, match=r"'y' needs .* 16 by 2 monomials, which are 32, more than 31; give 3 poi"):
+        tropical(machine)
+
+
 def test_what_is_refused():
     b = Builder()
     x = b.input("x", (4,), Levels(-9, 9))

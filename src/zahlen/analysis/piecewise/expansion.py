@@ -16,6 +16,8 @@ from .program import Program
 from .slices import Slice
 
 Pair = tuple[Polynomial, Polynomial]
+COEFFICIENTS = 1 << 23
+"""Most integers of a product; each takes some 60 bytes, and a microsecond."""
 
 
 class _Products:
@@ -23,15 +25,17 @@ class _Products:
 
     def __init__(self, wire: Wire, limit: int, variables: int) -> None:
         self.wire, self.limit, self.variables = wire, limit, variables
+        self.most = min(limit, COEFFICIENTS // (variables + 1))
 
     def __call__(self, *factors: Polynomial) -> Polynomial:
         return reduce(self._product, sorted(factors, key=len), self.constant(0))
 
     def _product(self, p: Polynomial, q: Polynomial) -> Polynomial:
-        if len(p) * len(q) > self.limit:
+        if len(p) * len(q) > self.most:
+            way = "raise limit, or " if self.most == self.limit else ""
             raise LimitError(
                 f"tropical: wire {self.wire.name!r} needs a product of {len(p):,} by {len(q):,} monomials, which are "
-                f"{len(p) * len(q):,}, more than {self.limit:,}; raise limit, or give 3 points of the input: on a "
+                f"{len(p) * len(q):,}, more than {self.most:,}; {way}give 3 points of the input: on a "
                 "plane monomials that are not needed never arise"
             )
         return p * q

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...machine import InputError, IntArray, Machine
+from ...machine import operations as op
 from ..progress import bar
 from .homogeneous import Point
 from .program import program
-from .regions import MAX_CELLS
+from .regions import DEFINITIONS, MAX_CELLS
 from .segment import Segment
 from .slices import Slice, slice_through
 from .subdivision import PARTS, subdivide
@@ -53,11 +54,56 @@ class Pieces:
     def counts(self) -> dict[str, int]:
         """How many there are, by the definitions of `Regions`."""
         changes = (self.maps[1:] != self.maps[:-1]).any(axis=(1, 2))
-        return {"activation regions": len(self.maps), "linear regions": 1 + int(changes.sum())}
+        return dict(zip(DEFINITIONS, (len(self.maps), 1 + int(changes.sum()))))
+
+    @property
+    def classes(self) -> list[tuple[Fraction, int]]:
+        """Where from which class is the answer: the first of the greatest elements of the output, or what argmax says.
+
+        From left to right, the first from ends[0] on. A class at a single point does not count.
+
+        Raises
+        ------
+        InputError
+            If there are several outputs, or one of one element that is no argmax.
+
+        Examples
+        --------
+        >>> from zahlen import Builder, Levels
+        >>> b = Builder()
+        >>> x = b.input("x", (2,), Levels(0, 9))
+        >>> scores = b.affine(x, [[3, 0], [0, 2], [1, 1]], [0, 0, 4])
+        >>> found = pieces(b.build(scores), [[8, 0], [0, 8]], within="segment")
+        >>> [(str(start), label) for start, label in found.classes]
+        [('0', 0), ('1/2', 2), ('3/4', 1)]
+        """
+        wires = [self.slice.machine.wires[name] for name in self.outputs]
+        found: list[tuple[Fraction, int]] = []
+        if len(wires) == 1 and wires[0].size > 1:
+            for left, right, forms in zip(self.ends, self.ends[1:], self.maps.tolist()):
+                found += _greatest(forms, left, right)
+        elif len(wires) == 1 and isinstance(wires[0].operation, op.Argmax):
+            found += [(left, label) for left, [[_, label]] in zip(self.ends, self.maps.tolist())]
+        else:
+            raise InputError("pieces: classes are those of one output of several elements, or of an argmax")
+        before = [None, *(label for _, label in found)]
+        return [(start, label) for (start, label), last in zip(found, before) if label != last]
 
     def __str__(self) -> str:
         counted = (f"{count:,} {name[:-1] if count == 1 else name}" for name, count in self.counts.items())
         return f"{', '.join(counted)} from {self.ends[0]} to {self.ends[-1]}"
+
+
+def _greatest(forms: list[list[int]], left: Fraction, right: Fraction) -> list[tuple[Fraction, int]]:
+    """Where from which form a s + b is the greatest between two points, the first of those that are equal."""
+    found, s = [], left
+    while s < right:
+        # just behind s, where the steeper of two that are equal at s is greater
+        best = max(range(len(forms)), key=lambda k: (forms[k][0] * s + forms[k][1], forms[k][0], -k))
+        found.append((s, best))
+        a, b = forms[best]
+        s = min((Fraction(b - d, c - a) for c, d in forms if c > a), default=right)
+    return found
 
 
 def pieces(

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
 MAX_CELLS = 1 << 20
 """Most cells by default."""
+DEFINITIONS = {
+    "activation regions": "cells with interior, as large as can be, on which each operation stays on one of its pieces",
+    "linear regions": "connected open sets, as large as can be, on which the outputs are one affine map",
+    "affine maps": "different ones, wherever they are",
+}
+"""What is counted. Cells that meet at a vertex only are not connected."""
 CORNERS = {"triangle": [(0, 0, 1), (1, 0, 1), (0, 1, 1)], "parallelogram": [(0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1)]}
 
 
@@ -108,17 +114,9 @@ class Regions:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many there are, by definition.
-
-        ``activation regions``: cells of constant pattern, maximal sets with interior on which every operation stays on
-        one of its pieces. ``linear regions``: maximal connected open sets on which the outputs are one affine map;
-        cells that meet at a vertex only are not connected. ``affine maps``: different ones, wherever they are.
-        """
-        return {
-            "activation regions": len(self.cells),
-            "linear regions": int(self.region.max()) + 1,
-            "affine maps": int(self.map_numbers.max()) + 1,
-        }
+        """How many there are, by `DEFINITIONS`."""
+        found = len(self.cells), int(self.region.max()) + 1, int(self.map_numbers.max()) + 1
+        return dict(zip(DEFINITIONS, found))
 
     @property
     def euler(self) -> int:

@@ -169,7 +169,9 @@ def slice_through(who: str, machine: Machine, points: Any, parameters: int | Non
     arrays = _axes(who, machine, parameters) if points is None else _given(who, machine, points, due)
     found = Slice(machine, arrays, axes=points is None)
     if not found.axes and _rank(found.elements) < found.parameters:
-        raise InputError(f"{who}: the {found.parameters + 1} points lie on a slice of fewer dimensions; move one")
+        raise InputError(
+            f"{who}: the {found.parameters + 1} points lie on a slice of fewer dimensions; take another one"
+        )
     return found
 
 

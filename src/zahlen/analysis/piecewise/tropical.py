@@ -113,7 +113,7 @@ class Tropical:
     def __str__(self) -> str:
         counts = [f"{len(p):,} - {len(q):,}" for p, q in zip(self.numerators, self.denominators)]
         rule = "each is needed" if self.minimal else "not all may be needed"
-        lines = [f"P - Q with {', '.join(counts[:8])}{' ..' if len(counts) > 8 else ''} monomials ({rule})"]
+        lines = [f"P - Q with {', '.join(counts[:16])}{' ..' if len(counts) > 16 else ''} monomials ({rule})"]
         for p, q in zip(self.numerators, self.denominators):
             text = f"  {p.said(self.slice.names)} - {_grouped(q.said(self.slice.names))}"
             if len(text) <= 120 and len(lines) <= 8:
@@ -159,7 +159,8 @@ def tropical(
     outputs : sequence of str, optional
         Which wires; by default the machine's outputs.
     limit : int
-        Most cells with one or two variables, most monomials of a product with more.
+        Most cells with one or two variables, most monomials of a product with more, where no product is of more
+        than 2^23 integers in any case.
     progress : bool
         Whether to show a progress bar.
 
