@@ -298,7 +298,7 @@ def test_symbols_from_a_file(models: Path, tmp_path: Path, capsys: Capture) -> N
         ("good", ["--initial", "0"], 2, "add --orbit or --automaton"),
         ("good", ["--expression"], 2, "add --end and --accept"),
         ("good", ["--plot", "a.png"], 2, "add --states"),
-        ("good", ["--draw", "a.png"], 2, "one of --states, --orbit, --automaton is due"),
+        ("good", ["--draw", "a.png"], 2, "one of --states, --orbit, --automaton, --regions is due"),
         ("good", ["--automaton", "--accept", "7"], 2, "y: 1 of 0..1, got 7"),
         ("counter", ["--automaton", "--accept", "3"], 2, "a class is 0..2, got 3"),
         ("counter", ["--automaton", "--symbol", "1"], 2, "due are x: 1 of 0..2, y: 2 of 0..1, got '1'"),

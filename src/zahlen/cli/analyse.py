@@ -1,4 +1,4 @@
-"""``zahlen analyse``: what a machine does for ever, and which automaton it is."""
+"""``zahlen analyse``: what a machine does for ever, which automaton it is, and which affine functions."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import typer
 from ..machine import FileError, IntArray, Machine, load, replacing
 from .app import app, belongs, error_console
 from .inspect import ModelFile
+from .slices import Slicing, Within, slices
 from .steps import State, batch, described, joined, steps
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ class Task:
 @app.command()
 def analyse(
     model: ModelFile,
+    data: Annotated[
+        str, typer.Argument(help="Samples for --through: a data set (its test part), .npy, .npz or .csv.")
+    ] = "",
     inputs: Annotated[
         list[str] | None,
         typer.Option(
@@ -111,22 +115,52 @@ def analyse(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Write the automaton: .dot, .gv, .kiss, .kiss2, .att.")
     ] = None,
+    regions: Annotated[
+        bool, typer.Option("--regions", help="The polygons of a plane on each of which the machine is affine.")
+    ] = False,
+    pieces: Annotated[
+        bool, typer.Option("--pieces", help="The pieces of a line on which it is, and where the class changes.")
+    ] = False,
+    tropical: Annotated[
+        bool, typer.Option("--tropical", help="The function as the difference of two tropical polynomials.")
+    ] = False,
+    through: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I,J,..",
+            help="Samples of DATA, from 0 on: a plane goes through three, a line through two.",
+            show_default="all of an input of two elements, or of one",
+        ),
+    ] = None,
+    divide: Annotated[
+        int | None, typer.Option(min=1, help="Divide the samples' values first, rounding down.", show_default="1")
+    ] = None,
+    within: Annotated[
+        Within | None,
+        typer.Option(help="Which part: where inputs are, or between samples.", show_default="box; on a line segment"),
+    ] = None,
+    outputs: Annotated[
+        str | None,
+        typer.Option(metavar="WIRES", help="Whose function it is, with commas between.", show_default="the outputs"),
+    ] = None,
     draw: Annotated[
-        Path | None, typer.Option(help="Draw the states, the orbit or the automaton, whichever is asked for.")
+        Path | None,
+        typer.Option(help="Draw the states, the orbit, the automaton or the regions, whichever is asked for."),
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw how many states are how far from their attractor.")] = None,
     limit: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Most cycles to find, steps of an orbit, states of an automaton, or pairs of states of a memory.",
-            show_default="1,000; none; 2^22; 2^21",
+            help="Most cycles to find, steps of an orbit, states of an automaton, pairs of states of a memory, cells "
+            "of a slice, or monomials.",
+            show_default="1,000; none; 2^22; 2^21; 2^20; 2^16",
         ),
     ] = None,
     record: Annotated[Path | None, typer.Option("--json", help="Write what was found to a file, too.")] = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress bars.")] = False,
 ) -> None:
-    """Say what a machine does for ever, exactly: attractors, fixed points, memory, its automaton.
+    """Say what a machine does for ever, exactly: attractors, fixed points, memory, its automaton, linear regions.
 
     Without options a portrait: what can be asked, what it takes, and the answers that come at once.
     Exit code 1 if --equivalent finds a difference, or something was not decided.
@@ -137,6 +171,9 @@ def analyse(
     zahlen analyse out/model.zn --fixed-points --cycles 2 --input 0,1 --seconds 600 --json found.json
     zahlen analyse out/model.zn --automaton --symbol 0 --symbol 1 --observe class -o model.dot
     zahlen analyse out/model.zn --symbol 0 --symbol 1 --end 2 --accept 1 --equivalent grammar.dot --expression
+    zahlen analyse out/model.zn digits --regions --through 0,1,2 --within triangle --draw regions.png
+    zahlen analyse out/model.zn digits --pieces --through 0,1
+    zahlen analyse planar.zn --regions --tropical --outputs relu_1
     """
     from ..analysis.automata.files import FORMATS
     from ..analysis.automata.reading import MAX_SYMBOLS
@@ -144,7 +181,9 @@ def analyse(
 
     words = automaton or expression or equivalent is not None or out is not None
     dynamics = states or orbit or fixed_points or cycles is not None
-    asked = words or dynamics or memory_length
+    affine = {"--regions": regions, "--pieces": pieces, "--tropical": tropical}
+    slicing = Slicing(tuple(name for name in affine if affine[name]), data, through, divide, within, outputs)
+    asked = words or dynamics or memory_length or bool(slicing.asked)
     for name, given in (
         ("--end", end is not None),
         ("--accept", accept is not None),
@@ -156,8 +195,10 @@ def analyse(
     belongs(initial is not None, words or orbit, "--initial", "add --orbit or --automaton")
     belongs(expression, end is not None and accept is not None, "--expression", "add --end and --accept")
     belongs(plot is not None, states, "--plot", "add --states")
-    belongs(draw is not None, states + orbit + words == 1, "--draw", "one of --states, --orbit, --automaton is due")
+    due = "one of --states, --orbit, --automaton, --regions is due"
+    belongs(draw is not None, states + orbit + words + regions == 1, "--draw", due)
     belongs(orbit and len(inputs or ()) > 1, False, "--input", "an orbit has a constant input; --states takes a period")
+    slicing.belongs()
     most = _bytes(memory)
     suffixes = tuple(FORMATS)
     if out is not None and not out.name.lower().endswith(suffixes):
@@ -201,6 +242,8 @@ def analyse(
                 return _reading(replace(task, machine=other), end, observe, accept)
 
             _automaton(task, read, equivalent, expression, out, draw)
+        if slicing.asked:
+            slices(task, slicing, draw)
     if not task.complete:
         raise typer.Exit(1)
 

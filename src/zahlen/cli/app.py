@@ -30,14 +30,15 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit()
 
 
-def numbers(text: str) -> tuple[int, ...]:
+def numbers(text: str, least: int = 1, option: str | None = None) -> tuple[int, ...]:
     """A list such as ``256,256``; empty for none."""
     try:
         values = tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError:
-        raise typer.BadParameter(f"whole numbers with commas between are due, got {text!r}") from None
-    if any(value < 1 for value in values):
-        raise typer.BadParameter(f"numbers must be at least 1, got {text!r}")
+        due = f"whole numbers with commas between are due, got {text!r}"
+        raise typer.BadParameter(due, param_hint=option) from None
+    if any(value < least for value in values):
+        raise typer.BadParameter(f"numbers must be at least {least}, got {text!r}", param_hint=option)
     return values
 
 

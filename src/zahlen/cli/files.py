@@ -8,6 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .. import recipes
 from ..machine import DataError, FileError, IntArray, LayerError, Machine
 from ..textmodel import TextModel
@@ -141,6 +143,16 @@ def _of(machine: Machine, network: Any, checkpoint: Path, path: Path) -> Any:
     if network.machine().hash != machine.hash:
         raise FileError(f"{checkpoint}: a checkpoint of another machine than {path}; move it away to check without it")
     return network
+
+
+def divided_samples(machine: Machine, x: IntArray, divide: int, spec: str) -> IntArray:
+    """Samples of the machine's only input divided, rounding down, if its alphabet has all of what that makes."""
+    values: IntArray = x.astype(np.int64) // divide
+    alphabet = machine.wires[machine.inputs[0]].alphabet
+    if not alphabet.contains_all(values):
+        ends = f"{values.min()}..{values.max()}"
+        raise DataError(f"{spec}: values are {ends}, the machine takes {alphabet}; --divide makes them coarser")
+    return values
 
 
 def expected_samples(machine: Machine, x: IntArray, spec: str) -> IntArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..machine import InputError
 from .steps import described
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ FEW_INPUTS = 4
 """Most constant inputs that all states are gone through under."""
 FEW_STEPS = 10_000
 """Most steps of an orbit."""
+FEW_CELLS = 1 << 12
+"""Most cells of a slice."""
 
 
 def portrait(task: Task) -> None:
@@ -41,7 +44,8 @@ def portrait(task: Task) -> None:
         _dynamics(task, states)
         _words(task, symbols)
     else:
-        print("without registers nothing of one step is left in the next, so no more is said here")
+        print("without registers nothing of one step is left in the next, and the rest is about a single step")
+        _function(task)
 
 
 def _say(task: Task, what: str, option: str, answer: object, **record: Any) -> None:
@@ -124,3 +128,33 @@ def _words(task: Task, symbols: int) -> None:
     least = analysis.minimise(whole)
     said = f"{len(whole):,} states are reached, the least one has {len(least):,}"
     _say(task, "automaton", "--automaton", said, kind=least.kind, reached=len(whole), states=len(least))
+
+
+def _function(task: Task) -> None:
+    """A machine as a piecewise affine function of its inputs."""
+    from .. import analysis
+    from ..analysis.piecewise.program import program
+
+    machine = task.machine
+    try:
+        plan = program("analyse", machine)
+    except InputError as error:
+        _say(task, "regions, pieces, tropical form", "--regions, --pieces, --tropical", error)
+        return
+    size = sum(machine.wires[name].size for name in machine.inputs)
+    questions: list[tuple[str, Any, int, str]] = [
+        ("regions", analysis.regions, 2, "on the plane --through 3 samples of DATA"),
+        ("pieces", analysis.pieces, 1, "on the line --through 2 samples of DATA"),
+    ]
+    for what, find, elements, where in questions:
+        if size != elements:
+            _say(task, what, f"--{what}", where)
+            continue
+        try:
+            found = find(machine, limit=FEW_CELLS)
+        except analysis.LimitError:
+            _say(task, what, f"--{what}", f"more than {FEW_CELLS:,} cells")
+        else:
+            _say(task, what, f"--{what}", found, **found.counts)
+    variables = f"of {size:,} variables; or of one or two, --through samples"
+    _say(task, "tropical form", "--tropical", variables if plan.continuous else "there is none: the function jumps")

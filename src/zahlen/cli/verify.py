@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 from rich.progress import Progress
 
-from ..machine import DataError, Machine, load
+from ..machine import Machine, load
 from .app import app, console, error_console
-from .files import expected_samples, samples
+from .files import divided_samples, expected_samples, samples
 
 
 @app.command()
@@ -49,12 +48,7 @@ def verify(
     distances = _distances(eps)
     from ..analysis import sweep
 
-    x = expected_samples(machine, samples(machine, data)[0], data)[:images].astype(np.int64) // divide
-    wire = machine.wires[machine.inputs[0]]
-    if not wire.alphabet.contains_all(x):
-        raise DataError(
-            f"{data}: values are {x.min()}..{x.max()}, the machine takes {wire.alphabet}; --divide makes them coarser"
-        )
+    x = divided_samples(machine, expected_samples(machine, samples(machine, data)[0], data)[:images], divide, data)
     found = sweep(machine, x, eps=distances, seconds=limit, folder=out, resume=resume, jobs=jobs)
     console.print(str(found), highlight=False, soft_wrap=True)
     if found.interrupted:
