@@ -15,8 +15,13 @@ import numpy as np
 
 from ...machine import IntArray, Machine
 from ...machine import operations as op
+from ...machine.ranges import fits, workspace
 from ...machine.reference import apply
+from .forms import HALF, symmetric
 from .program import Program, program
+
+DIGIT = 24
+"""Bits of the digits that numerators are multiplied in."""
 
 
 def evaluate(
@@ -93,6 +98,22 @@ def _over(operation: op.Operation, below: IntArray, *xs: IntArray) -> IntArray:
     offset = apply(operation, *(np.zeros_like(x[:1]) for x in xs))
     result: IntArray = apply(operation, *xs) + (_fitting(below, offset) - 1) * offset
     return result
+
+
+@_over.register(op.Affine)
+@_over.register(op.Conv)
+def _(operation: op.Affine | op.Conv, below: IntArray, x: IntArray) -> IntArray:
+    """Digit by digit, where products with digits fit 64 bits, since those of Python's integers take long."""
+    offset = apply(operation, np.zeros_like(x[:1]))
+    total: IntArray = _fitting(below, offset) * offset
+    digits = [x]
+    if fits(workspace(operation, symmetric(x.shape[1:], 1 << DIGIT)), HALF):
+        while int(abs(digits[-1]).max()) >> DIGIT:
+            digits[-1:] = [digits[-1] & (1 << DIGIT) - 1, digits[-1] >> DIGIT]
+        digits = [digit.astype(np.int64) for digit in digits]
+    for k, digit in enumerate(digits):
+        total = total + ((apply(operation, digit) - offset).astype(object) << k * DIGIT)
+    return total
 
 
 @_over.register(op.Max)
