@@ -137,7 +137,9 @@ def analyse(
     ] = None,
     within: Annotated[
         Within | None,
-        typer.Option(help="Which part: where inputs are, or between samples.", show_default="box; on a line segment"),
+        typer.Option(
+            help="Which part: where inputs are, or between samples.", show_default="box; segment for --pieces"
+        ),
     ] = None,
     outputs: Annotated[
         str | None,
