@@ -187,8 +187,8 @@ def test_random_boxes_hold_their_points() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_corners_have_the_same_least_values(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    z = rng.integers(0, 12, (2, int(rng.integers(3, 30)), 3)).astype(float)
+    z = rng.integers(0, 12, (int(rng.integers(3, 30)), 3)).astype(float)
     y = rng.integers(-5, 6, 12)[z.astype(int)].astype(float)
     found_z, found_y = corners(z, y)
     for w, m in rng.integers(-9, 10, (20, 2)):
-        assert np.array_equal((w * y - m * z).min(axis=1), (w * found_y - m * found_z).min(axis=1))
+        assert np.array_equal((w * y - m * z).min(axis=0), (w * found_y - m * found_z).min(axis=0))

@@ -51,9 +51,7 @@ def values(bounder: Bounder, x: Batch) -> IntArray:
 
 def first_corners(bounder: Bounder, region: Region, rows: list[int], ends: Ends) -> Batch:
     """For elements of the goal the inputs at which the lines below them are least."""
-    units: IntArray = np.zeros((len(rows), bounder.wires[bounder.output].size), dtype=np.int64)
-    units[np.arange(len(rows)), rows] = 1
-    return corners(bounder, ends, bounder.weights(region, units))
+    return corners(bounder, ends, bounder.at_goal([region], np.array(rows)).inputs)
 
 
 def climb(bounder: Bounder, region: Region, x: Batch, rows: NDArray[np.int64], rounds: int = ROUNDS) -> Iterator[Batch]:

@@ -1,7 +1,8 @@
 """Branch and bound: regions are split until each is closed in integers, or a counterexample turns up.
 
-What is split is an element that the bound loses most at: the operand of a curve, at about the value that the relaxed
-problem has there; where no curve loses anything, an input. Each split makes a finite range smaller, so this ends.
+What is split is an element that the bound loses most at: the operand of a curve, where the curve is farthest from its
+line (a corner of a ReLU, say), weighed with how much it loses at the value that the relaxed problem has there; where no
+curve loses anything, an input. Each split makes a finite range smaller, so this ends.
 """
 
 from __future__ import annotations
@@ -15,21 +16,20 @@ from itertools import count
 import numpy as np
 
 from ...machine import operations as op
-from ...machine.reference import apply
-from .attack import Batch, climb, values
+from .attack import Batch, corners, values
 from .certificates import Node, Tree, flat
 from .duals import Dual, Floats, Improved
-from .regions import Bounder, Region, Split
-from .replay import closes, every_point, inputs_of, points_of
+from .regions import SCALE, Bounder, Region, Split
+from .replay import every_point, inputs_of, points_of
 
 POINTS = 1 << 12
 """A region of at most so many points is gone through."""
-BATCH = 16
-"""Regions that multipliers are looked for at once."""
+BATCH = 32
+"""Regions that are split at once."""
 FEW, SOME = 3, 20
 """Of so few elements of the inputs that change one is split, not a curve; of some of them at every other level."""
-FIRST_STEPS, STEPS = 100, 60
-"""How long, for the whole box and for parts."""
+STEPS = 60
+"""How long multipliers are looked for in each region."""
 
 
 class OutOfTimeError(Exception):
@@ -51,7 +51,7 @@ class Branch:
     start : dict or None
         Multipliers of the region that this is a part of.
     bound : float
-        What is known of the goal here, from floats; regions with the least come first.
+        About what the goal is nowhere below here; regions with the least come first.
     level : int
         Splits that led here.
     """
@@ -63,6 +63,10 @@ class Branch:
     parts: list[Branch] = field(default_factory=list)
     bound: float = -np.inf
     level: int = 0
+
+    def close(self, leaf: Node) -> None:
+        """Note what closes this."""
+        self.leaf, self.region, self.start = leaf, None, None
 
     def tree(self) -> Tree:
         """All nodes below this one, as a certificate has them."""
@@ -107,76 +111,96 @@ class Search:
         """
         root = Branch(whole)
         number = count()
-        heap: list[tuple[float, int, Branch]] = [(-np.inf, next(number), root)]
-        while heap:
-            if time.monotonic() > self.deadline:
-                raise OutOfTimeError
-            some = [heapq.heappop(heap)[2] for _ in range(min(BATCH, len(heap)))]
+        heap: list[tuple[float, int, Branch]] = []
+        some = [root]
+        while True:
             self.regions += len(some)
-            for bad in self._worked(some):
+            for bad in self._examined(some):
                 return bad
             for branch in some:
-                for part in branch.parts:
-                    if part.leaf is None:
-                        heapq.heappush(heap, (part.bound, next(number), part))
-        return root.tree()
+                if branch.leaf is None:
+                    heapq.heappush(heap, (branch.bound, next(number), branch))
+            if not heap:
+                return root.tree()
+            if time.monotonic() > self.deadline:
+                raise OutOfTimeError
+            some = self._divided([heapq.heappop(heap)[2] for _ in range(min(BATCH, len(heap)))])
 
-    def _worked(self, some: list[Branch]) -> Iterator[Batch]:
-        """Close or split each of these; yields a batch with a counterexample if there is one."""
+    def _examined(self, some: list[Branch]) -> Iterator[Batch]:
+        """Close each of these, or choose where to split it; yields a batch with a counterexample if there is one."""
         for branch in some:
             assert branch.region is not None
             if points_of(self.bounder, branch.region) <= POINTS:
                 for x, y in every_point(self.bounder, branch.region):
                     if (y[:, self.row] < 0).any():
                         yield x
-                branch.leaf = Node("points")
+                branch.close(Node("points"))
         some = [branch for branch in some if branch.leaf is None]
         if not some:
             return
-        regions = [branch.region for branch in some if branch.region is not None]
-        dual = Dual(self.bounder, regions, [self.row] * len(some))
-        first = some[0].start is None
-        starts = dual.start() if first else _stacked([b.start for b in some if b.start is not None])
-        found = dual.improve(starts, FIRST_STEPS if first else STEPS)
-        x = self._inputs(found)
-        if (values(self.bounder, x) < 0).any():
-            yield x
-        if first:
-            for tried in climb(self.bounder, regions[0], x, np.full(len(some), self.row), rounds=6):
-                if (values(self.bounder, tried) < 0).any():
-                    yield tried
+        linear = self.bounder.at_goal(_regions(some), np.full(len(some), self.row))
+        yield from self._bad(corners(self.bounder, self.bounder.goal.ends, linear.inputs))
+        for branch, bound in zip(some, linear.bounds):
+            branch.bound = max(branch.bound, float(bound))
+            if bound >= 0:
+                branch.close(Node("linear"))
+        rest = [k for k, branch in enumerate(some) if branch.leaf is None]
+        if rest:
+            yield from self._improved(
+                [some[k] for k in rest],
+                {n: m[rest].astype(np.float64) / (1 << SCALE) for n, m in linear.operands.items()},
+            )
+
+    def _improved(self, some: list[Branch], linear: dict[str, Floats]) -> Iterator[Batch]:
+        """Close these by multipliers, better ones than those of linear bounds and of wholes, or choose their splits."""
+        dual = Dual(self.bounder, _regions(some), [self.row] * len(some))
+        found = dual.improve(dual.better(linear, [branch.start for branch in some]), STEPS)
+        yield from self._bad(self._inputs(found))
         for k, branch in enumerate(some):
             assert branch.region is not None
-            branch.bound = float(found.bounds[k])
+            branch.bound = max(branch.bound, float(found.bounds[k]))
             multipliers = dual.rounded(found.multipliers, k)
             if found.bounds[k] > -1 and self.bounder.dual_bound(branch.region, self.row, multipliers) >= 0:
-                branch.leaf = Node("dual", multipliers=tuple((n, flat(m)) for n, m in multipliers.items() if m.any()))
+                branch.close(Node("dual", multipliers=tuple((n, flat(m)) for n, m in multipliers.items() if m.any())))
             else:
+                branch.start = {n: m[k] for n, m in found.multipliers.items()}
                 branch.split = self._split(dual, found, k, branch.level)
-                start = {n: m[k] for n, m in found.multipliers.items()}
-                branch.parts = [self._part(branch, above, start) for above in (False, True)]
-            branch.region = branch.start = None
-
-    def _part(self, branch: Branch, above: bool, start: dict[str, Floats]) -> Branch:
-        assert branch.region is not None
-        assert branch.split is not None
-        split = branch.split
-        region = self.bounder.part(branch.region, split if split.above == above else split.other)
-        part = Branch(region, start, bound=branch.bound, level=branch.level + 1)
-        for node in (Node("empty"), Node("ends"), Node("linear")):
-            if closes(self.bounder, region, self.row, node):
-                part.leaf, part.region, part.start = node, None, None
-                break
-        return part
 
     def _inputs(self, found: Improved) -> Batch:
-        batch = len(found.bounds)
-        x = {}
-        for name, (lo, _) in self.bounder.goal.ends.items():
-            value = found.at.inputs.get(name)
-            dtype = self.bounder.goal.machine.wires[name].value_dtype
-            x[name] = np.repeat(lo[None], batch, axis=0) if value is None else value.astype(dtype)
-        return x
+        """Where the bounds have the inputs."""
+        return {
+            n: found.at.inputs.get(n, np.repeat(lo[None], len(found.bounds), axis=0)).astype(
+                self.bounder.goal.machine.wires[n].value_dtype
+            )
+            for n, (lo, _) in self.bounder.goal.ends.items()
+        }
+
+    def _bad(self, x: Batch) -> Iterator[Batch]:
+        if (values(self.bounder, x) < 0).any():
+            yield x
+
+    def _divided(self, some: list[Branch]) -> list[Branch]:
+        """The parts of these that are not empty."""
+        regions, splits = [], []
+        for branch in some:
+            assert branch.region is not None
+            assert branch.split is not None
+            regions += [branch.region] * 2
+            splits += [branch.split.other, branch.split]
+        parts = self.bounder.parts(regions, splits)
+        found = []
+        for k, branch in enumerate(some):
+            branch.parts = [
+                Branch(part, branch.start, bound=branch.bound, level=branch.level + 1)
+                for part in parts[2 * k : 2 * k + 2]
+            ]
+            branch.region = branch.start = None
+            for part in branch.parts:
+                if part.region is None:
+                    part.close(Node("empty"))
+                else:
+                    found.append(part)
+        return found
 
     # ------------------------------------------------------------------------------------------------ splitting
 
@@ -185,34 +209,20 @@ class Search:
         changing = sum(int((lo < hi).sum()) for lo, hi in inputs_of(self.bounder, region).values())
         if changing <= FEW or (changing <= SOME and level % 2):
             return self._input_split(found, k, region)
-        best, chosen = 1e-6, None
+        most, chosen = 1e-6, None
         for name, wire in self.bounder.curves.items():
             if name not in found.operands:
                 continue
-            operand = wire.operands[0]
-            lo, hi = region.ends[operand]
-            z = np.clip(found.operands[name][k], lo.astype(np.float64), hi.astype(np.float64))
-            nearest = np.rint(z).astype(np.int64)
-            y = apply(wire.operation, np.asarray(nearest)[None])[0]
-            w, m = found.at.weights[name][k], found.multipliers[name][k]
-            points_z, points_y = dual.points[name]
-            least = (w * points_y[k] - m * points_z[k]).min(axis=0)
-            lost = np.where(lo < hi, w * y - m * nearest - least, -np.inf)
-            index = int(np.argmax(lost))
-            if lost.flat[index] > best:
-                best = float(lost.flat[index])
-                chosen = operand, index, self._threshold(region, wire, index, float(z.flat[index]))
-        return self._input_split(found, k, region) if chosen is None else Split(*chosen, above=True)
-
-    def _threshold(self, region: Region, wire: object, index: int, z: float) -> int:
-        """Where to split a curve's operand: the beginning of a piece of the curve next to a value."""
-        found = region.points(wire)  # type: ignore[arg-type]
-        zs = found.z.reshape(len(found.z), -1)[:, index]
-        lo, hi = int(zs.min()), int(zs.max())
-        starts = np.unique(zs[zs > lo])
-        if not len(starts):
-            return hi
-        return int(starts[np.abs(starts - z).argmin()])
+            below, above = region.sides[name]
+            w = found.at.weights[name][k].ravel()
+            gap = np.abs(w) * np.where(w >= 0, below.gap, above.gap) * 2.0 ** -region.bits[name]
+            lost = np.sqrt(gap * np.maximum(dual.lost(found, name, k), 0))
+            index = int(lost.argmax())
+            if lost[index] > most:
+                most = float(lost[index])
+                side = below if w[index] >= 0 else above
+                chosen = Split(wire.operands[0], index, int(side.at[index]), above=True)
+        return self._input_split(found, k, region) if chosen is None else chosen
 
     def _input_split(self, found: Improved, k: int, region: Region) -> Split:
         best, chosen = -1.0, None
@@ -231,5 +241,5 @@ class Search:
         return chosen
 
 
-def _stacked(starts: list[dict[str, Floats]]) -> dict[str, Floats]:
-    return {n: np.stack([s[n] for s in starts]) for n in starts[0]}
+def _regions(some: list[Branch]) -> list[Region]:
+    return [branch.region for branch in some if branch.region is not None]

@@ -7,20 +7,22 @@ the bound is computed again in integers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...machine import IntArray
+from ...machine import IntArray, Wire
 from ...machine import operations as op
 from ...machine.reference import apply
 from .adjoint import offset, pull
-from .regions import SCALE, Bounder, Region
+from .curves import points
+from .regions import SCALE, Bounder, Hull, Region
 
 Floats = NDArray[np.float64]
 
-RATE, FIRST, SECOND = 0.2, 0.9, 0.99
+RATE, FIRST, SECOND = 0.1, 0.9, 0.99
 LIMIT = float(2**60)
 ENOUGH = -0.5
 """A goal of integers that is above -1 is nowhere negative; the rest is for rounding."""
@@ -100,24 +102,18 @@ class Dual:
         self.points = {}
         self.widths = {}
         for name, wire in bounder.curves.items():
-            found = [r.points(wire) for r in regions]
-            most = max(len(f.z) for f in found)
-            z, y = (np.stack([_padded(getattr(f, axis), most) for f in found]) for axis in "zy")
-            self.points[name] = corners(z, y)
+            self.points[name] = hulls(regions, wire)
             lo, hi = self.ends[wire.operands[0]]
             self.widths[name] = np.maximum(hi - lo, 1.0)
 
-    def start(self) -> dict[str, Floats]:
-        """The multipliers of linear bounds."""
-        found: dict[str, list[Floats]] = {name: [] for name in self.bounder.curves}
-        for region, row in zip(self.regions, self.rows):
-            units: IntArray = np.zeros((1, self.bounder.wires[self.bounder.output].size), dtype=np.int64)
-            units[0, row] = 1
-            multipliers = self.bounder.multipliers(region, units)
-            for name, wire in self.bounder.curves.items():
-                m = multipliers.get(name)
-                found[name].append(np.zeros(wire.shape) if m is None else m[0].astype(np.float64) / (1 << SCALE))
-        return {name: np.stack(values) for name, values in found.items()}
+    def better(self, linear: dict[str, Floats], others: Sequence[Mapping[str, Floats] | None]) -> dict[str, Floats]:
+        """For each region the multipliers of linear bounds, or others, whichever give the greater bound."""
+        ours = {n: linear.get(n, np.zeros((len(others), *w.shape))) for n, w in self.bounder.curves.items()}
+        if all(other is None for other in others):
+            return ours
+        theirs = {n: np.stack([m[k] if o is None else o[n] for k, o in enumerate(others)]) for n, m in ours.items()}
+        better = self(theirs).bounds > self(ours).bounds
+        return {n: np.where(better.reshape(-1, *[1] * (m.ndim - 1)), theirs[n], m) for n, m in ours.items()}
 
     def __call__(self, multipliers: dict[str, Floats]) -> Evaluation:
         """The bounds, with their subgradients."""
@@ -221,6 +217,17 @@ class Dual:
             found.operands = {n: slope + now.chosen[n] for n, slope in now.slopes.items()}
         return found
 
+    def lost(self, found: Improved, name: str, k: int) -> Floats:
+        """What the bound of a region loses at each element of a curve, about where the linear program has it."""
+        wire = self.bounder.curves[name]
+        lo, hi = (end[k] for end in self.ends[wire.operands[0]])
+        nearest = np.rint(np.clip(found.operands[name][k], lo, hi))
+        y = apply(wire.operation, nearest.astype(np.int64)[None])[0]
+        w, m = found.at.weights[name][k], found.multipliers[name][k]
+        zs, ys = (axis[k] for axis in self.points[name])
+        least = (w * ys - m * zs).min(axis=0)
+        return np.asarray(np.where(ys.min(axis=0) < ys.max(axis=0), w * y - m * nearest - least, 0)).ravel()
+
     def _unit(self, name: str, now: Evaluation) -> Floats:
         w = np.abs(now.weights[name]) if name in now.weights else np.zeros_like(self.widths[name])
         _, y = self.points[name]
@@ -228,46 +235,83 @@ class Dual:
         return np.asarray((w + 0.1 * mean + 1e-9) * (y.max(axis=1) - y.min(axis=1)) / self.widths[name])
 
 
-def corners(z: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Points, along axis 1, without those that are no corners of their convex hull: first its lower side.
+def hulls(regions: list[Region], wire: Wire) -> tuple[Floats, Floats]:
+    """Corners of the convex hull of each element of a curve, (regions, corners, *shape); some come several times.
 
-    >>> z, y = np.arange(7.0)[None, :, None], np.array([0.0, 1, 0, 2, 2, 5, 6])[None, :, None]
+    What has not changed since a region was split off is not found again.
+    """
+    places, ends = [], []
+    for region in regions:
+        lo, hi = (np.ravel(end) for end in region.ends[wire.operands[0]])
+        old = region.hulls.get(wire.name)
+        some = np.arange(wire.size) if old is None else np.flatnonzero((lo != old.lo) | (hi != old.hi))
+        places.append(some)
+        ends.append((lo[some], hi[some]))
+    counts = np.cumsum([0, *map(len, places)])
+    if counts[-1]:
+        found = points(wire, np.concatenate(places), *(np.concatenate([end[k] for end in ends]) for k in (0, 1)))
+        z, y = corners(found.z.astype(np.float64), found.y.astype(np.float64))
+        for k, region in enumerate(regions):
+            if len(places[k]):
+                own = slice(counts[k], counts[k + 1])
+                lo, hi = (np.ravel(end) for end in region.ends[wire.operands[0]])
+                old = region.hulls.get(wire.name, Hull(lo, hi, *(np.zeros((1, wire.size)),) * 2))
+                region.hulls[wire.name] = Hull(
+                    lo, hi, _put(old.z, places[k], z[:, own]), _put(old.y, places[k], y[:, own])
+                )
+    most = max(len(region.hulls[wire.name].z) for region in regions)
+    z, y = (
+        np.stack([_padded(getattr(region.hulls[wire.name], axis), most) for region in regions]).reshape(
+            len(regions), most, *wire.shape
+        )
+        for axis in "zy"
+    )
+    return z, y
+
+
+def _put(old: Floats, places: NDArray[np.int64], new: Floats) -> Floats:
+    most = max(len(old), len(new))
+    found = np.array(_padded(old, most))
+    found[:, places] = _padded(new, most)
+    return found
+
+
+def _padded(rows: Floats, most: int) -> Floats:
+    return np.concatenate([rows, np.broadcast_to(rows[-1:], (most - len(rows), *rows.shape[1:]))])
+
+
+def corners(z: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Points (points, elements) without those that are no corners of their convex hull: first its lower side.
+
+    >>> z, y = np.arange(7.0)[:, None], np.array([0.0, 1, 0, 2, 2, 5, 6])[:, None]
     >>> [axis.ravel().tolist() for axis in corners(z, y)]
     [[0.0, 2.0, 4.0, 6.0, 0.0, 6.0], [0.0, 0.0, 2.0, 6.0, 0.0, 6.0]]
     """
-    order = np.argsort(z, axis=1, kind="stable")
-    z, y = np.take_along_axis(z, order, 1), np.take_along_axis(y, order, 1)
+    order = np.argsort(z, axis=0, kind="stable")
+    z, y = np.take_along_axis(z, order, 0), np.take_along_axis(y, order, 0)
     sides = [_side(z, y, sign) for sign in (1, -1)]
-    return np.concatenate([side[0] for side in sides], axis=1), np.concatenate([side[1] for side in sides], axis=1)
+    return np.concatenate([side[0] for side in sides]), np.concatenate([side[1] for side in sides])
 
 
 def _side(z: Floats, y: Floats, sign: int) -> tuple[Floats, Floats]:
     """The lower side of the hull, or with -1 the upper one, of sorted points; the last is repeated as need be."""
-    while z.shape[1] > 2:
+    while len(z) > 2:
         kept = np.ones(z.shape, dtype=bool)
-        kept[:, 1:-1] = z[:, 1:-1] != z[:, :-2]
-        before, behind = (z[:, :-2], y[:, :-2]), (z[:, 2:], y[:, 2:])
+        kept[1:-1] = z[1:-1] != z[:-2]
+        before, behind = (z[:-2], y[:-2]), (z[2:], y[2:])
         run, rise = behind[0] - before[0], behind[1] - before[1]
         # what is not below the line between two other points is no corner, whatever becomes of those two
-        over = sign * ((y[:, 1:-1] - before[1]) * run - rise * (z[:, 1:-1] - before[0])) >= 0
-        kept[:, 1:-1] &= ~(over & (behind[0] > z[:, 1:-1]) & (before[0] < z[:, 1:-1]))
-        most = int(kept.sum(axis=1).max())
-        if most == z.shape[1]:
+        over = sign * ((y[1:-1] - before[1]) * run - rise * (z[1:-1] - before[0])) >= 0
+        kept[1:-1] &= ~(over & (behind[0] > z[1:-1]) & (before[0] < z[1:-1]))
+        most = int(kept.sum(axis=0).max())
+        if most == len(z):
             break
         # the last point stays the last
-        kept[:, -1] = False
-        chosen = np.argsort(~kept, axis=1, kind="stable")[:, : most - 1]
-        there = np.take_along_axis(kept, chosen, 1)
-        z, y = (
-            np.concatenate([np.where(there, np.take_along_axis(v, chosen, 1), v[:, -1:]), v[:, -1:]], axis=1)
-            for v in (z, y)
-        )
+        kept[-1] = False
+        chosen = np.argsort(~kept, axis=0, kind="stable")[: most - 1]
+        there = np.take_along_axis(kept, chosen, 0)
+        z, y = (np.concatenate([np.where(there, np.take_along_axis(v, chosen, 0), v[-1:]), v[-1:]]) for v in (z, y))
     return z, y
-
-
-def _padded(points: IntArray, most: int) -> Floats:
-    rest = np.broadcast_to(points[:1], (most - len(points), *points.shape[1:]))
-    return np.concatenate([points, rest]).astype(np.float64)
 
 
 def _summed(terms: Floats) -> Floats:

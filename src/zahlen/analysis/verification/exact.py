@@ -66,6 +66,16 @@ def plus(a: IntArray, b: IntArray) -> IntArray:
     return np.asarray(a + b)
 
 
-def least_sums(weights: IntArray, lo: IntArray, hi: IntArray) -> IntArray:
-    """For each row of `weights` (K, *shape) the least sum of weights times values from lo to hi (*shape)."""
-    return row_sums(np.where(weights >= 0, times(weights, lo), times(weights, hi)))
+def least_sums(weights: IntArray, lo: IntArray, hi: IntArray, doubles: bool) -> IntArray:
+    """For each row of `weights` (K, *shape) the least sum of weights times values from lo to hi, of all or of each."""
+    most = largest(weights) * (2 * largest(lo) + largest(hi)) * max(1, weights[:1].size)
+    if not doubles or most >= DOUBLE[1]:
+        return row_sums(np.where(weights >= 0, times(weights, lo), times(weights, hi)))
+    a, b = (end.astype(np.float64) for end in (lo, hi))
+    w = weights.reshape(len(weights), -1).astype(np.float64)
+    low, span = (end.reshape(-1, w.shape[1]) for end in (a, b - a))
+    if len(low) == 1:
+        found = w @ low[0] + np.minimum(w, 0) @ span[0]
+    else:
+        found = np.einsum("ij,ij->i", w, low) + np.einsum("ij,ij->i", np.minimum(w, 0), span)
+    return np.asarray(found.astype(np.int64).astype(object))

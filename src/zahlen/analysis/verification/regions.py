@@ -10,21 +10,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...machine import InputError, IntArray, Range, Wire
 from ...machine import operations as op
 from ...machine.ranges import narrow, result_range
 from .adjoint import offset, pull
-from .curves import Lines, Points, least_terms, lines, points
+from .curves import Points, Side, least_terms, lines, points
 from .exact import largest, least_sums, plus, roomy, row_sums, times
 from .lowering import CURVES
 from .properties import Goal
 
 SCALE = 24
 """Weights of sums are integers in units of 2^-SCALE."""
-ROWS = 256
+ROWS = 512
 """How many sums are followed backwards at once."""
 
 Weights = dict[str, IntArray]
@@ -58,6 +60,19 @@ class Split:
         return Split(self.wire, self.index, self.at, not self.above)
 
 
+Sides = tuple[Side, Side]
+"""Lines below and above a curve, elements in row-major order."""
+
+
+class Hull(NamedTuple):
+    """Corners of the convex hulls of a curve, (corners, elements), between ends of its operand."""
+
+    lo: IntArray
+    hi: IntArray
+    z: NDArray[np.float64]
+    y: NDArray[np.float64]
+
+
 @dataclass(frozen=True, eq=False)
 class Region:
     """A part of a box.
@@ -66,23 +81,45 @@ class Region:
     ----------
     ends : dict
         For each wire the least and the greatest value of every element, (*shape) each.
+    sides : dict of Sides
+        By curve.
+    bits : dict of int
+        By curve the precision of its lines, which all parts of a box share.
+    hulls : dict of Hull
+        By curve what `duals` has found; proofs do without.
     """
 
     ends: dict[str, tuple[IntArray, IntArray]]
-    _points: dict[str, Points] = field(default_factory=dict)
-    _lines: dict[str, Lines] = field(default_factory=dict)
+    sides: dict[str, Sides] = field(default_factory=dict)
+    bits: dict[str, int] = field(default_factory=dict)
+    hulls: dict[str, Hull] = field(default_factory=dict)
+
+    def copy(self) -> Region:
+        """The same region, in dictionaries of its own."""
+        return Region(dict(self.ends), dict(self.sides), self.bits, dict(self.hulls))
 
     def points(self, wire: Wire) -> Points:
-        """The points of a curve in this region."""
-        if wire.name not in self._points:
-            self._points[wire.name] = points(wire.operation, *self.ends[wire.operands[0]])
-        return self._points[wire.name]
+        """The points of a curve in this region, (points, *shape)."""
+        lo, hi = (np.ravel(end) for end in self.ends[wire.operands[0]])
+        found = points(wire, np.arange(wire.size), lo, hi)
+        return Points(found.z.reshape(-1, *wire.shape), found.y.reshape(-1, *wire.shape))
 
-    def lines(self, wire: Wire) -> Lines:
-        """Lines below and above a curve in this region."""
-        if wire.name not in self._lines:
-            self._lines[wire.name] = lines(self.points(wire), *self.ends[wire.operands[0]])
-        return self._lines[wire.name]
+
+@dataclass(frozen=True, eq=False)
+class Backwards:
+    """Sums followed back to the inputs: what they are nowhere below, and the weights on the way; axis 0 is the sums.
+
+    Attributes
+    ----------
+    bounds : object array (sums,)
+        Integers.
+    inputs, operands : dict of integer arrays (sums, *shape)
+        What elements of the inputs, and of the operand of each curve, weigh, in units of 2^-SCALE.
+    """
+
+    bounds: IntArray
+    inputs: Weights
+    operands: Weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,22 +167,51 @@ class Bounder:
 
     def whole(self, linear: bool = True) -> Region:
         """The box; without linear bounds by intervals alone."""
-        ends: dict[str, tuple[IntArray, IntArray]] = {}
-        for name, (lo, hi) in self.goal.ends.items():
-            if name in self.wires:
-                ends[name] = narrow(lo), narrow(hi)
-        region = self._narrowed(ends, set(self.wires) - set(ends), linear)
-        assert region is not None
+        region = Region({})
+        for name, wire in self.wires.items():
+            given = self.goal.ends.get(name)
+            lo, hi = self._interval(region, wire) if given is None else (narrow(given[0]), narrow(given[1]))
+            region.ends[name] = self._on_grid(wire, lo, hi)
+            if linear and name in self.curves:
+                self._bend([region], [region], wire)
+            if linear and name in self.mixed and name in self.splittable:
+                self._tighten([region], wire)
         return region
 
     def part(self, region: Region, split: Split, linear: bool = True) -> Region | None:
-        """A part of a region; None if it is empty.
+        """A part of a region; None if it is empty. See `parts`."""
+        return self.parts([region], [split], linear)[0]
+
+    def parts(self, regions: list[Region], splits: list[Split], linear: bool = True) -> list[Region | None]:
+        """A part of each of these regions; None where it is empty.
 
         Raises
         ------
         InputError
-            If the split names no wire that can be split.
+            If a split names no wire that can be split.
         """
+        found = [self._cut(region, split) for region, split in zip(regions, splits)]
+        behind = {split.wire: self._behind(split.wire) for split in splits}
+        for name, wire in self.wires.items():
+            touched = [k for k, part in enumerate(found) if part is not None and name in behind[splits[k].wire]]
+            some = [part for k in touched if (part := found[k]) is not None]
+            if not some:
+                continue
+            if name in self.curves:
+                self._bend(some, [regions[k] for k in touched], wire)
+            elif name not in self.mixed:
+                for part in some:
+                    self._meet(part, wire, *self._interval(part, wire))
+            elif linear and name in self.splittable:
+                self._tighten(some, wire)
+            for k, part in zip(touched, some):
+                lo, hi = part.ends[name]
+                if (lo > hi).any():
+                    found[k] = None
+        return found
+
+    def _cut(self, region: Region, split: Split) -> Region | None:
+        """The region with the ends of the split wire alone as they should be."""
         if split.wire not in self.splittable:
             raise InputError(f"no wire {split.wire!r} to split")
         lo, hi = (end.copy() for end in region.ends[split.wire])
@@ -155,10 +221,9 @@ class Bounder:
             lo.flat[split.index] = max(int(lo.flat[split.index]), split.at)
         else:
             hi.flat[split.index] = min(int(hi.flat[split.index]), split.at - 1)
-        lo, hi = self._on_grid(self.wires[split.wire], lo, hi)
-        if (lo > hi).any():
-            return None
-        return self._narrowed({**region.ends, split.wire: (lo, hi)}, self._behind(split.wire), linear, region)
+        part = region.copy()
+        part.ends[split.wire] = lo, hi = self._on_grid(self.wires[split.wire], lo, hi)
+        return None if (lo > hi).any() else part
 
     @cached_property
     def splittable(self) -> set[str]:
@@ -174,35 +239,47 @@ class Bounder:
                 found.add(wire.name)
         return found - {name}
 
-    def _narrowed(
-        self,
-        ends: dict[str, tuple[IntArray, IntArray]],
-        behind: set[str],
-        linear: bool,
-        before: Region | None = None,
-    ) -> Region | None:
-        """The region with ends found anew for some wires, or None if it is empty."""
-        region = Region(dict(ends))
-        if before is not None:
-            kept = {n for n, w in self.curves.items() if before.ends[w.operands[0]] is ends[w.operands[0]]}
-            kept = {n for n in kept if self.curves[n].operands[0] not in behind}
-            region._points.update({n: p for n, p in before._points.items() if n in kept})
-            region._lines.update({n: p for n, p in before._lines.items() if n in kept})
-        for name, wire in self.wires.items():
-            if name not in behind:
-                continue
-            lo, hi = self._interval(region, wire)
-            if name in ends:
-                lo, hi = np.asarray(np.maximum(lo, ends[name][0])), np.asarray(np.minimum(hi, ends[name][1]))
-            region.ends[name] = lo, hi = self._on_grid(wire, lo, hi)
-            if (lo > hi).any():
-                return None
-            if linear and name in self.splittable and name in self.mixed:
-                lo, hi = self._on_grid(wire, *self._tightened(region, wire, lo, hi))
-                if (lo > hi).any():
-                    return None
-                region.ends[name] = lo, hi
-        return region
+    def _meet(self, region: Region, wire: Wire, lo: IntArray, hi: IntArray) -> None:
+        """Note ends of a wire, where they are closer than those that it has."""
+        a, b = region.ends[wire.name]
+        region.ends[wire.name] = self._on_grid(wire, np.asarray(np.maximum(a, lo)), np.asarray(np.minimum(b, hi)))
+
+    def _bend(self, regions: list[Region], before: list[Region], wire: Wire) -> None:
+        """Lines beside a curve, and its ends, where those of its operand are not what they were before."""
+        of, places, ends = [], [], []
+        for k, (region, old) in enumerate(zip(regions, before)):
+            now = [np.ravel(end) for end in region.ends[wire.operands[0]]]
+            if wire.name in region.sides:
+                then = [np.ravel(end) for end in old.ends[wire.operands[0]]]
+                changed = np.flatnonzero((now[0] != then[0]) | (now[1] != then[1]))
+            else:
+                changed = np.arange(wire.size)
+                region.bits[wire.name] = (
+                    int(max((b - a for a, b in zip(*map(np.ndarray.tolist, now))))).bit_length() + 4
+                )
+            of.append(np.full(len(changed), k))
+            places.append(changed)
+            ends.append([end[changed] for end in now])
+        if not sum(map(len, places)):
+            return
+        lo, hi = (np.concatenate([end[k] for end in ends]) for k in (0, 1))
+        found = points(wire, np.concatenate(places), lo, hi)
+        sides = lines(found, lo, hi, regions[0].bits[wire.name])
+        low, high = found.y.min(axis=0), found.y.max(axis=0)
+        index = np.concatenate(of)
+        for k, region in enumerate(regions):
+            own = index == k
+            region.ends[wire.name] = tuple(  # type: ignore[assignment]
+                _with(end, places[k], new[own]) for end, new in zip(region.ends[wire.name], (low, high))
+            )
+            old_sides = region.sides.get(wire.name)
+            if old_sides is None:
+                region.sides[wire.name] = sides
+            else:
+                region.sides[wire.name] = tuple(  # type: ignore[assignment]
+                    Side(*(_with(old, places[k], new[own]) for old, new in zip(side, new_side)))
+                    for side, new_side in zip(old_sides, sides)
+                )
 
     def _interval(self, region: Region, wire: Wire) -> tuple[IntArray, IntArray]:
         lo, hi = self._ends_of(region, wire.operation, wire.operands, wire)
@@ -230,27 +307,42 @@ class Bounder:
 
     # ------------------------------------------------------------------------------------------------ linear bounds
 
-    def _tightened(self, region: Region, wire: Wire, lo: IntArray, hi: IntArray) -> tuple[IntArray, IntArray]:
-        """Ends of a wire whose curves are not constant between those that it has, by linear bounds."""
-        bent = np.zeros(wire.shape, dtype=bool)
-        for curve in self.curves.values():
-            if curve.operands[0] == wire.name:
-                found = region.points(curve)
-                bent |= found.y.min(axis=0) < found.y.max(axis=0)
-                del region._points[curve.name]
-        places = np.flatnonzero(bent)
-        if not places.size:
-            return lo, hi
-        lo, hi = lo.copy(), hi.copy()
-        for start in range(0, len(places), ROWS):
-            some = places[start : start + ROWS]
+    def _tighten(self, regions: list[Region], wire: Wire) -> None:
+        """Closer ends of a wire whose curves are not constant between those that it has, by linear bounds."""
+        of, places = [], []
+        for k, region in enumerate(regions):
+            some = np.flatnonzero(self._bent(region, wire))
+            of.append(np.full(len(some), k))
+            places.append(some)
+        index, place = np.concatenate(of), np.concatenate(places)
+        for start in range(0, len(place), ROWS):
+            some, to = place[start : start + ROWS], index[start : start + ROWS]
             rows = np.zeros((2 * len(some), wire.size), dtype=np.int64)
             rows[np.arange(len(some)), some] = 1
             rows[len(some) + np.arange(len(some)), some] = -1
-            bounds = self.linear_bounds(region, wire.name, rows.reshape(-1, *wire.shape))
-            lo.flat[some] = np.maximum(lo.flat[some], narrow(bounds[: len(some)]))
-            hi.flat[some] = np.minimum(hi.flat[some], narrow(-bounds[len(some) :]))
-        return lo, hi
+            first, last = int(to[0]), int(to[-1]) + 1
+            found = self.backwards(
+                regions[first:last], wire.name, rows.reshape(-1, *wire.shape), np.concatenate([to, to]) - first
+            )
+            for k in np.unique(to).tolist():
+                own = np.flatnonzero(to == k)
+                lo, hi = (end.copy() for end in regions[k].ends[wire.name])
+                lo.flat[some[own]] = np.maximum(lo.flat[some[own]], narrow(found.bounds[own]))
+                hi.flat[some[own]] = np.minimum(hi.flat[some[own]], narrow(-found.bounds[len(some) + own]))
+                regions[k].ends[wire.name] = self._on_grid(wire, lo, hi)
+
+    def _bent(self, region: Region, wire: Wire) -> NDArray[np.bool_]:
+        """Which elements of a wire are operands of a curve that is not constant there."""
+        bent = np.zeros(wire.size, dtype=bool)
+        for curve in self.curves.values():
+            if curve.operands[0] == wire.name:
+                if curve.name in region.ends:
+                    lo, hi = region.ends[curve.name]
+                else:
+                    found = region.points(curve)
+                    lo, hi = found.y.min(axis=0), found.y.max(axis=0)
+                bent |= np.ravel(lo < hi)
+        return bent
 
     def linear_bounds(self, region: Region, name: str, rows: IntArray) -> IntArray:
         """For each weighted sum of a wire's elements an integer that it is nowhere below, (sums,) Python integers.
@@ -261,57 +353,68 @@ class Bounder:
         name : str
         rows : integer array (sums, *shape)
         """
-        return self._backwards(region, name, rows)[0]
+        return self.backwards([region], name, rows, np.zeros(len(rows), dtype=np.int64)).bounds
 
-    def weights(self, region: Region, rows: IntArray) -> Weights:
-        """The weights of the inputs in the lines below sums of the goal, (sums, *shape) in units of 2^-SCALE."""
-        return self._backwards(region, self.output, rows)[1]
+    def at_goal(self, regions: list[Region], rows: NDArray[np.int64]) -> Backwards:
+        """An element of the goal in each of these regions."""
+        units: IntArray = np.zeros((len(rows), self.wires[self.output].size), dtype=np.int64)
+        units[np.arange(len(rows)), rows] = 1
+        return self.backwards(regions, self.output, units, np.arange(len(rows)) if len(regions) > 1 else rows * 0)
 
-    def multipliers(self, region: Region, rows: IntArray) -> Weights:
-        """The weights of the operand of each curve in these lines, (sums, *shape) in units of 2^-SCALE."""
-        return self._backwards(region, self.output, rows)[2]
+    def backwards(self, regions: list[Region], name: str, rows: IntArray, of: NDArray[np.int64]) -> Backwards:
+        """Weighted sums of a wire's elements, each in one of some regions.
 
-    def _backwards(self, region: Region, name: str, rows: IntArray) -> tuple[IntArray, Weights, Weights]:
-        """Bounds; with them the weights of the inputs, and of the operand of each curve, that gave them."""
-        best = least_sums(rows, *region.ends[name])
+        Parameters
+        ----------
+        regions : list of Region
+        name : str
+        rows : integer array (sums, *shape)
+        of : integer array (sums,)
+            The region of each.
+        """
+        stack = _Stack(regions, of)
+        best = self._least(stack, name, rows)
         constant: IntArray = np.zeros(len(rows), dtype=object)
         pending: Weights = {name: times(rows, np.array(1 << SCALE))}
-        at_inputs: Weights = {}
-        multipliers: Weights = {}
+        inputs: Weights = {}
+        operands: Weights = {}
         for wire in reversed(list(self.wires.values())):
             if wire.name not in pending:
                 continue
             if wire.name in self.curves:
-                stop = constant + sum(least_sums(w, *region.ends[n]) for n, w in {**pending, **at_inputs}.items())
+                stop = constant + sum(self._least(stack, n, w) for n, w in {**pending, **inputs}.items())
                 best = np.maximum(best, rounded_up(stop))
             weights = pending.pop(wire.name)
             if isinstance(wire.operation, op.Input):
-                at_inputs[wire.name] = weights
+                inputs[wire.name] = weights
             elif isinstance(wire.operation, op.Constant):
                 constant = constant + row_sums(times(weights, wire.operation.value))
             elif wire.name in self.curves:
-                more, back = self._relaxed(region, wire, weights)
+                more, operands[wire.name] = self._relaxed(stack, wire, weights)
                 constant = constant + more
-                multipliers[wire.name] = back
-                _collect(pending, wire.operands[0], back)
+                _collect(pending, wire.operands[0], operands[wire.name])
             else:
                 constant = constant + self._spread(pending, wire, weights)
-        for n, w in at_inputs.items():
-            constant = constant + least_sums(w, *region.ends[n])
-        return np.maximum(best, rounded_up(constant)), at_inputs, multipliers
+        for n, w in inputs.items():
+            constant = constant + self._least(stack, n, w)
+        return Backwards(np.maximum(best, rounded_up(constant)), inputs, operands)
 
-    def _relaxed(self, region: Region, wire: Wire, weights: IntArray) -> tuple[IntArray, IntArray]:
+    def _least(self, stack: _Stack, name: str, weights: IntArray) -> IntArray:
+        return least_sums(weights, *stack.ends(name), self.doubles)
+
+    def _relaxed(self, stack: _Stack, wire: Wire, weights: IntArray) -> tuple[IntArray, IntArray]:
         """A curve by its lines: what is constant of them, and the weights of its operand."""
-        found = region.lines(wire)
+        bits = stack.regions[0].bits[wire.name]
         up = weights >= 0
-        slope = np.where(up, found.below[0], found.above[0])
-        height = np.where(up, found.below[1], found.above[1])
+        slope, height = (
+            np.where(up, *(stack.of_sides(wire, side, what) for side in (0, 1))) for what in ("slope", "height")
+        )
         product = times(weights, slope)
-        back = product >> found.bits
+        back = product >> bits
         # what is cut off is not negative, and its least product with the operand is at the operand's lower end
-        cut = product - (back << found.bits)
-        total = row_sums(times(weights, height)) + row_sums(times(cut, region.ends[wire.operands[0]][0]))
-        return total >> found.bits, back
+        cut = product - (back << bits)
+        total = row_sums(times(weights, height)) + row_sums(times(cut, stack.ends(wire.operands[0])[0]))
+        return total >> bits, back
 
     def _spread(self, pending: Weights, wire: Wire, weights: IntArray) -> IntArray:
         """Move the weights of a linear wire to its operands; returns what is constant."""
@@ -347,7 +450,7 @@ class Bounder:
                 continue
             weights = pending.pop(wire.name)
             if isinstance(wire.operation, op.Input):
-                constant = constant + least_sums(weights, *region.ends[wire.name])
+                constant = constant + least_sums(weights, *region.ends[wire.name], self.doubles)
             elif isinstance(wire.operation, op.Constant):
                 constant = constant + row_sums(times(weights, wire.operation.value))
             elif wire.name in self.curves:
@@ -358,6 +461,36 @@ class Bounder:
             else:
                 constant = constant + self._spread(pending, wire, weights)
         return int(rounded_up(constant)[0])
+
+
+@dataclass(frozen=True, eq=False)
+class _Stack:
+    """Regions of sums, one for each sum."""
+
+    regions: list[Region]
+    of: NDArray[np.int64]
+
+    def ends(self, name: str) -> tuple[IntArray, IntArray]:
+        """Ends of a wire, for each sum or for all."""
+        found = [region.ends[name] for region in self.regions]
+        if all(lo is found[0][0] and hi is found[0][1] for lo, hi in found):
+            return found[0]
+        lo, hi = (np.stack([pair[k] for pair in found])[self.of] for k in (0, 1))
+        return lo, hi
+
+    def of_sides(self, wire: Wire, side: int, what: str) -> IntArray:
+        """Numbers of the lines below (0) or above (1) a curve."""
+        found = [getattr(region.sides[wire.name][side], what) for region in self.regions]
+        if len(found) == 1:
+            return np.asarray(found[0]).reshape(wire.shape)
+        return np.stack(found)[self.of].reshape(-1, *wire.shape)
+
+
+def _with(array: IntArray, places: NDArray[np.int64], new: IntArray) -> IntArray:
+    """A copy with other elements at some places."""
+    found = array.astype(new.dtype) if new.dtype == object else array.copy()
+    found.flat[places] = new
+    return found
 
 
 def is_curve(operation: op.Operation) -> bool:
