@@ -11,6 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from questions import questions
 
+from zahlen.analysis import Box, Within
 from zahlen.analysis.verification.certificates import Node
 from zahlen.analysis.verification.curves import lines, points, values
 from zahlen.analysis.verification.exact import least_sums
@@ -95,6 +96,29 @@ def test_parts_hold_their_points_and_are_the_same_alone(question: Any, seed: int
                 assert (goal[points_inside, row] >= bound).all()
                 assert closes(exact, part, row, Node("linear")) == (bound >= 0)
         regions, inside = ([pair[k] for pair in (kept * 4)[:4]] for k in (0, 1))  # type: ignore[assignment]
+
+
+def test_what_is_behind_a_split_is_found_anew() -> None:
+    b = Builder()
+    x = b.input("x", (8,), Levels(-9, 9))
+    z = b.affine(x, np.random.default_rng(0).integers(-7, 8, (5, 8)))
+    y = b.clamp(z, 0, 999)
+    machine = b.build(b.clamp(b.affine(y, np.random.default_rng(1).integers(-7, 8, (4, 5))), 0, 99))
+    bounder = Bounder(Within(0, 50).goal(machine, Box([-9] * 8, [9] * 8)))
+    whole = bounder.whole()
+    parts = bounder.parts([whole] * 5, [Split("affine", k, 3, k % 2 == 0) for k in range(5)])
+    for k, part in enumerate(parts):
+        assert part is not None
+        assert part.ends["affine"][k % 2 == 1][k] == (3 if k % 2 == 0 else 2)
+        for name in ("clamp", "clamp_1"):
+            lo, hi = part.ends[bounder.curves[name].operands[0]]
+            found = points(bounder.curves[name], np.arange(len(lo)), lo, hi)
+            assert (part.ends[name][0] == found.y.min(axis=0)).all()
+            assert (part.ends[name][1] == found.y.max(axis=0)).all()
+            for side, due in zip(part.sides[name], lines(found, lo, hi, part.bits[name])):
+                assert all((a == b).all() for a, b in zip(side, due))
+    widths = [sum(int((hi - lo).sum()) for lo, hi in [region.ends["affine_1"]]) for region in (whole, *parts) if region]
+    assert max(widths[1:]) < widths[0]
 
 
 def curve(kind: str, rng: np.random.Generator) -> Wire:
