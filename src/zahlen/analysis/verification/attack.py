@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,8 @@ Floats = NDArray[np.float64]
 
 ROUNDS = 12
 """Steps from each start."""
+CHAINS, EXCHANGE = 64, 100
+"""Inputs that are annealed at once, and after how many steps neighbours are exchanged."""
 
 
 def middle(bounder: Bounder, ends: Ends) -> Batch:
@@ -88,6 +92,63 @@ def climb(bounder: Bounder, region: Region, x: Batch, rows: NDArray[np.int64], r
                     target[n] = np.where(np.abs(w) >= bar, target[n], kept[n])
         x = target
         yield x
+
+
+def anneal(bounder: Bounder, x: Batch, row: int, deadline: float, seed: int = 0) -> Iterator[Batch]:
+    """From one input by changes of one element at a time, to where roundings happen to fall badly.
+
+    Simulated annealing at `CHAINS` temperatures that exchange what they have (replica exchange; Swendsen and Wang,
+    Phys. Rev. Lett. 57, 2607, 1986). It ends at the deadline, by `time.monotonic`.
+
+    Parameters
+    ----------
+    bounder : Bounder
+    x : Batch
+        One input.
+    row : int
+        The element of the goal that should become negative.
+    deadline : float
+    seed : int
+    """
+    rng = np.random.default_rng(seed)
+    free = [
+        (name, k, bounder.goal.machine.wires[name].alphabet.step)
+        for name, (lo, hi) in bounder.goal.ends.items()
+        for k in np.flatnonzero(np.ravel(lo < hi)).tolist()
+    ]
+    if not free:
+        return
+    x = {n: np.repeat(v[:1], CHAINS, axis=0) for n, v in x.items()}
+    now = values(bounder, x)[:, row]
+    heat = None
+    for turn in count():
+        if time.monotonic() > deadline:
+            return
+        tried = {n: v.copy() for n, v in x.items()}
+        for chain, chosen in enumerate(rng.integers(0, len(free), CHAINS).tolist()):
+            name, k, step = free[chosen]
+            lo, hi = (int(end.flat[k]) for end in bounder.goal.ends[name])
+            old = int(tried[name][chain].flat[k])
+            new = lo + step * int(rng.integers(0, (hi - lo) // step))
+            tried[name][chain].flat[k] = new if new < old else new + step
+        found = values(bounder, tried)[:, row]
+        if (found < 0).any():
+            yield tried
+        rise = (found - now).astype(np.float64)
+        if heat is None:
+            heat = np.geomspace(0.02, 1, CHAINS) * max(1.0, float(np.median(np.abs(rise))))
+        better = rng.random(CHAINS) < np.exp(np.minimum(0, -rise / heat))
+        for n, v in tried.items():
+            x[n][better] = v[better]
+        now = np.where(better, found, now)
+        if turn % EXCHANGE == 0:
+            for first in (0, 1):
+                cold = np.arange(first, CHAINS - 1, 2)
+                gain = (1 / heat[cold] - 1 / heat[cold + 1]) * (now[cold] - now[cold + 1])
+                cold = cold[rng.random(len(cold)) < np.exp(np.minimum(0, gain))]
+                order = np.arange(CHAINS)
+                order[cold], order[cold + 1] = cold + 1, cold
+                x, now = {n: v[order] for n, v in x.items()}, now[order]
 
 
 def _gradient(

@@ -25,7 +25,9 @@ from .replay import every_point, inputs_of, points_of
 POINTS = 1 << 12
 """A region of at most so many points is gone through."""
 BATCH = 32
-"""Regions that are split at once."""
+"""Most regions that are split at once."""
+LONG = 0.5
+"""Seconds of a step after which the next one takes fewer."""
 FEW, SOME = 3, 20
 """Of so few elements of the inputs that change one is split, not a curve; of some of them at every other level."""
 STEPS = 60
@@ -94,12 +96,16 @@ class Search:
         When it ends, by `time.monotonic`.
     regions : int
         How many were looked at.
+    closest, least : Batch or None, float
+        The input that was tried at which the element is least, and what it is there.
     """
 
     bounder: Bounder
     row: int
     deadline: float
     regions: int = 0
+    closest: Batch | None = None
+    least: float = np.inf
 
     def run(self, whole: Region) -> Tree | Batch:
         """A tree that proves the element of the goal to be nowhere negative, or inputs of which it is at one.
@@ -112,8 +118,9 @@ class Search:
         root = Branch(whole)
         number = count()
         heap: list[tuple[float, int, Branch]] = []
-        some = [root]
+        some, batch = [root], 1
         while True:
+            began = time.monotonic()
             self.regions += len(some)
             for bad in self._examined(some):
                 return bad
@@ -124,7 +131,8 @@ class Search:
                 return root.tree()
             if time.monotonic() > self.deadline:
                 raise OutOfTimeError
-            some = self._divided([heapq.heappop(heap)[2] for _ in range(min(BATCH, len(heap)))])
+            batch = min(batch * 2, BATCH) if time.monotonic() - began < LONG else max(batch // 2, 1)
+            some = self._divided([heapq.heappop(heap)[2] for _ in range(min(batch, len(heap)))])
 
     def _examined(self, some: list[Branch]) -> Iterator[Batch]:
         """Close each of these, or choose where to split it; yields a batch with a counterexample if there is one."""
@@ -176,8 +184,12 @@ class Search:
         }
 
     def _bad(self, x: Batch) -> Iterator[Batch]:
-        if (values(self.bounder, x) < 0).any():
+        found = values(self.bounder, x)
+        if (found < 0).any():
             yield x
+        k = int(found[:, self.row].argmin())
+        if found[k, self.row] < self.least:
+            self.least, self.closest = float(found[k, self.row]), {n: v[k : k + 1] for n, v in x.items()}
 
     def _divided(self, some: list[Branch]) -> list[Branch]:
         """The parts of these that are not empty."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...machine import InputError, IntArray, Machine
 from . import branching
-from .attack import Batch, climb, first_corners, middle, values
+from .attack import Batch, anneal, climb, first_corners, middle, values
 from .box import Box
 from .branching import OutOfTimeError, Search
 from .certificates import Certificate, Node, Tree, flat
@@ -20,7 +20,7 @@ from .solver import solved
 from .verdict import Counterexample, Verdict
 
 SHARE = 0.8
-"""The part of the time after which CP-SAT is asked for a counterexample."""
+"""The part of the time after which a counterexample alone is looked for."""
 
 
 def verify(machine: Machine, box: Box, property: Property, *, seconds: float = 60) -> Verdict:
@@ -96,7 +96,8 @@ class _Search:
                 trees[row] = (Node("linear"),) if bound >= 0 else ()
         if all(trees):
             return self._verified("linear bounds", True, trees)
-        rest = [k for k, tree in enumerate(trees) if not tree]
+        least = dict(zip(open_rows.tolist(), bounds))
+        rest = sorted((k for k, tree in enumerate(trees) if not tree), key=lambda k: least[k])
         starts = first_corners(self.bounder, region, rest, self.bounder.goal.ends)
         if (bad := self._attacked(starts)) is not None:
             return bad
@@ -109,7 +110,7 @@ class _Search:
                 found = search.run(region)
             except OutOfTimeError:
                 self.regions += search.regions
-                return self._last(region, rest)
+                return self._last(region, search, rest)
             self.regions += search.regions
             if isinstance(found, dict):
                 bad = self._attacked(found, "branch and bound")
@@ -119,13 +120,18 @@ class _Search:
         method = "multipliers" if all(len(tree) == 1 for tree in trees) else "branch and bound"
         return self._verified(method, True, trees)
 
-    def _last(self, region: Region, rows: list[int]) -> Verdict:
-        """A counterexample by CP-SAT, or no answer."""
-        for k, row in enumerate(rows):
-            left = self.started + self.seconds - time.monotonic()
-            x = solved(self.bounder, region, row, left / (len(rows) - k))
-            if x is not None and (bad := self._attacked(x, "CP-SAT")) is not None:
+    def _last(self, region: Region, search: Search, rows: list[int]) -> Verdict:
+        """A counterexample by annealing what came closest, or by CP-SAT, or no answer."""
+        now = time.monotonic()
+        left = self.started + self.seconds - now
+        if search.closest is not None:
+            for x in anneal(self.bounder, search.closest, search.row, now + left / 2):
+                bad = self._attacked(x, "annealing")
+                assert bad is not None
                 return bad
+        found = solved(self.bounder, region, rows, self.started + self.seconds - time.monotonic())
+        if found is not None and (bad := self._attacked(found, "CP-SAT")) is not None:
+            return bad
         return self._verdict("unknown", "time limit", self._certificate("unknown"))
 
     def _ends(self, region: Region) -> IntArray:

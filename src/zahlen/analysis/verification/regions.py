@@ -29,6 +29,9 @@ SCALE = 24
 ROWS = 512
 """How many sums are followed backwards at once."""
 
+FEW = 256
+"""Only wires with at most so many elements that matter get closer ends in each part; others keep those of the box."""
+
 Weights = dict[str, IntArray]
 """For each wire the weights of its elements in some sums, (sums, *shape)."""
 Multipliers = Mapping[str, IntArray]
@@ -203,7 +206,7 @@ class Bounder:
                 for part in some:
                     self._meet(part, wire, *self._interval(part, wire))
             elif linear and name in self.splittable:
-                self._tighten(some, wire)
+                self._tighten([part for part in some if self._bent(part, wire).sum() <= FEW], wire)
             for k, part in zip(touched, some):
                 lo, hi = part.ends[name]
                 if (lo > hi).any():
@@ -309,6 +312,8 @@ class Bounder:
 
     def _tighten(self, regions: list[Region], wire: Wire) -> None:
         """Closer ends of a wire whose curves are not constant between those that it has, by linear bounds."""
+        if not regions:
+            return
         of, places = [], []
         for k, region in enumerate(regions):
             some = np.flatnonzero(self._bent(region, wire))

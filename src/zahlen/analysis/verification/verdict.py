@@ -47,7 +47,7 @@ class Verdict:
         ``verified``, ``refuted``, or ``unknown`` if time ended.
     method : str
         What decided: ``points``, ``intervals``, ``linear bounds``, ``attack``, ``multipliers``,
-        ``branch and bound`` or ``CP-SAT``; ``time limit`` if nothing did.
+        ``branch and bound``, ``annealing`` or ``CP-SAT``; ``time limit`` if nothing did.
     seconds : float
     certificate : Certificate
         What `replay` checks.
