@@ -111,12 +111,10 @@ def anneal(bounder: Bounder, x: Batch, row: int, deadline: float, seed: int = 0)
     seed : int
     """
     rng = np.random.default_rng(seed)
-    free = [
-        (name, k, bounder.goal.machine.wires[name].alphabet.step)
-        for name, (lo, hi) in bounder.goal.ends.items()
-        for k in np.flatnonzero(np.ravel(lo < hi)).tolist()
-    ]
-    if not free:
+    free = {n: np.flatnonzero(np.ravel(lo < hi)) for n, (lo, hi) in bounder.goal.ends.items()}
+    starts = dict(zip(free, np.cumsum([0, *map(len, free.values())])))
+    total = sum(map(len, free.values()))
+    if not total:
         return
     x = {n: np.repeat(v[:1], CHAINS, axis=0) for n, v in x.items()}
     now = values(bounder, x)[:, row]
@@ -125,12 +123,14 @@ def anneal(bounder: Bounder, x: Batch, row: int, deadline: float, seed: int = 0)
         if time.monotonic() > deadline:
             return
         tried = {n: v.copy() for n, v in x.items()}
-        for chain, chosen in enumerate(rng.integers(0, len(free), CHAINS).tolist()):
-            name, k, step = free[chosen]
-            lo, hi = (int(end.flat[k]) for end in bounder.goal.ends[name])
-            old = int(tried[name][chain].flat[k])
-            new = lo + step * int(rng.integers(0, (hi - lo) // step))
-            tried[name][chain].flat[k] = new if new < old else new + step
+        chosen, draw = rng.integers(0, total, CHAINS), rng.random(CHAINS)
+        for name, places in free.items():
+            chains = np.flatnonzero((chosen >= starts[name]) & (chosen < starts[name] + len(places)))
+            at = places[chosen[chains] - starts[name]]
+            lo, hi = (np.ravel(end)[at] for end in bounder.goal.ends[name])
+            flat, step = tried[name].reshape(CHAINS, -1), bounder.goal.machine.wires[name].alphabet.step
+            new = lo + step * (draw[chains] * ((hi - lo) // step)).astype(np.int64)
+            flat[chains, at] = np.where(new < flat[chains, at], new, new + step)
         found = values(bounder, tried)[:, row]
         if (found < 0).any():
             yield tried
