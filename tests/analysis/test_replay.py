@@ -100,6 +100,7 @@ CHANGES: dict[str, Callable[[Certificate], Certificate]] = {
     "unknown": lambda c: replace(c, status="unknown"),
     "no status": lambda c: replace(c, status="certain"),
     "linear": lambda c: replace(c, linear=False),
+    "lines without linear": lambda c: replace(c, linear=False, trees=tuple((Node("linear"),) for _ in c.trees)),
     "no trees": lambda c: replace(c, trees=()),
     "a tree less": lambda c: replace(c, trees=c.trees[:-1]),
     "a tree more": lambda c: replace(c, trees=(*c.trees, c.trees[0])),

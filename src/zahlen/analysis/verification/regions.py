@@ -99,7 +99,7 @@ class Region:
 
     def copy(self) -> Region:
         """The same region, in dictionaries of its own."""
-        return Region(dict(self.ends), dict(self.sides), self.bits, dict(self.hulls))
+        return Region(dict(self.ends), dict(self.sides), dict(self.bits), dict(self.hulls))
 
     def points(self, wire: Wire) -> Points:
         """The points of a curve in this region, (points, *shape)."""
@@ -181,12 +181,12 @@ class Bounder:
                 self._tighten([region], wire)
         return region
 
-    def part(self, region: Region, split: Split, linear: bool = True) -> Region | None:
+    def part(self, region: Region, split: Split) -> Region | None:
         """A part of a region; None if it is empty. See `parts`."""
-        return self.parts([region], [split], linear)[0]
+        return self.parts([region], [split])[0]
 
-    def parts(self, regions: list[Region], splits: list[Split], linear: bool = True) -> list[Region | None]:
-        """A part of each of these regions; None where it is empty.
+    def parts(self, regions: list[Region], splits: list[Split]) -> list[Region | None]:
+        """A part of each of these regions, which have lines; None where it is empty.
 
         Raises
         ------
@@ -205,7 +205,7 @@ class Bounder:
             elif name not in self.mixed:
                 for part in some:
                     self._meet(part, wire, *self._interval(part, wire))
-            elif linear and name in self.splittable:
+            elif name in self.splittable:
                 self._tighten([part for part in some if self._bent(part, wire).sum() <= FEW], wire)
             for k, part in zip(touched, some):
                 lo, hi = part.ends[name]

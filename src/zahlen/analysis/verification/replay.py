@@ -21,6 +21,9 @@ MAX_POINTS = 1 << 16
 PART = 1 << 10
 """How many of them at once."""
 
+WITHOUT_LINES = ("ends", "points")
+"""Leaves of a certificate by intervals alone."""
+
 
 @dataclass(frozen=True)
 class Replay:
@@ -147,12 +150,14 @@ def _check_trees(bounder: Bounder, certificate: Certificate) -> None:
     rows = bounder.wires[bounder.output].size
     if len(certificate.trees) != rows:
         raise _RejectedError(f"it has {len(certificate.trees)} trees, not one for each of {rows} inequalities")
+    if not certificate.linear and any(node.kind not in WITHOUT_LINES for tree in certificate.trees for node in tree):
+        raise _RejectedError("it has splits or lines, and says that intervals suffice")
     whole = bounder.whole(certificate.linear)
     for row, tree in enumerate(certificate.trees):
-        _check_tree(bounder, whole, row, tree, certificate.linear)
+        _check_tree(bounder, whole, row, tree)
 
 
-def _check_tree(bounder: Bounder, whole: Region, row: int, tree: Tree, linear: bool) -> None:
+def _check_tree(bounder: Bounder, whole: Region, row: int, tree: Tree) -> None:
     pending: list[Region | None] = [whole]
     for node in tree:
         if not pending:
@@ -162,7 +167,7 @@ def _check_tree(bounder: Bounder, whole: Region, row: int, tree: Tree, linear: b
             if region is None:
                 raise _RejectedError("an empty region is split")
             split = Split(node.wire, node.index, node.at, True)
-            pending += [bounder.part(region, part, linear) for part in (split, split.other)]
+            pending += [bounder.part(region, part) for part in (split, split.other)]
         elif not closes(bounder, region, row, node):
             raise _RejectedError(f"a leaf of inequality {row} is not closed by what it says")
     if pending:
