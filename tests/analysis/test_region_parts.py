@@ -15,7 +15,8 @@ from zahlen.analysis import Box, Within
 from zahlen.analysis.verification.certificates import Node
 from zahlen.analysis.verification.curves import lines, points, values
 from zahlen.analysis.verification.exact import least_sums
-from zahlen.analysis.verification.regions import Bounder, Region, Split
+from zahlen.analysis.verification.region import Region, Split
+from zahlen.analysis.verification.regions import Bounder
 from zahlen.analysis.verification.replay import closes
 from zahlen.machine import Builder, IntArray, Levels, Wire, ZahlenError
 from zahlen.machine.reference import apply

@@ -139,6 +139,11 @@ def test_what_is_changed_is_rejected(proved: tuple[Machine, Certificate], name: 
     assert not found, str(found)
 
 
+def test_lines_are_not_intervals(proved: tuple[Machine, Certificate]) -> None:
+    machine, certificate = proved
+    assert "intervals suffice" in replay(machine, CHANGES["lines without linear"](certificate)).reason
+
+
 def test_it_does_not_hold_for_another_machine(proved: tuple[Machine, Certificate]) -> None:
     certificate = proved[1]
     assert "another machine" in str(replay(network(-(10**4)), certificate))

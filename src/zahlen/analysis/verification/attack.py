@@ -14,7 +14,8 @@ from ...machine import operations as op
 from ...machine.reference import apply
 from .adjoint import pull
 from .box import Ends
-from .regions import Bounder, Region
+from .region import Region
+from .regions import Bounder
 
 Batch = dict[str, IntArray]
 """Inputs of the goal by name, (batch, *shape)."""

@@ -19,7 +19,8 @@ from ...machine import operations as op
 from .attack import Batch, corners, values
 from .certificates import Node, Tree, flat
 from .duals import Dual, Floats, Improved
-from .regions import SCALE, Bounder, Region, Split
+from .region import Region, Split
+from .regions import SCALE, Bounder
 from .replay import every_point, inputs_of, points_of
 
 POINTS = 1 << 12

@@ -14,7 +14,8 @@ from .box import Box
 from .branching import OutOfTimeError, Search
 from .certificates import Certificate, Node, Tree, flat
 from .properties import Property
-from .regions import Bounder, Region
+from .region import Region
+from .regions import Bounder
 from .replay import every_point, points_of
 from .solver import solved
 from .verdict import Counterexample, Verdict

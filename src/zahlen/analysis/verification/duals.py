@@ -18,7 +18,8 @@ from ...machine import operations as op
 from ...machine.reference import apply
 from .adjoint import offset, pull
 from .curves import points
-from .regions import SCALE, Bounder, Hull, Region
+from .region import Hull, Region
+from .regions import SCALE, Bounder
 
 Floats = NDArray[np.float64]
 

@@ -8,9 +8,8 @@ arXiv 1803.06567 and, for splits, beta-CROWN, arXiv 2103.06624). Weights have `S
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +18,11 @@ from ...machine import InputError, IntArray, Range, Wire
 from ...machine import operations as op
 from ...machine.ranges import narrow, result_range
 from .adjoint import offset, pull
-from .curves import Points, Side, least_terms, lines, points
+from .curves import Side, least_terms, lines, points
 from .exact import largest, least_sums, plus, roomy, row_sums, times
 from .lowering import CURVES
 from .properties import Goal
+from .region import Region, Split, with_elements
 
 SCALE = 24
 """Weights of sums are integers in units of 2^-SCALE."""
@@ -36,76 +36,6 @@ Weights = dict[str, IntArray]
 """For each wire the weights of its elements in some sums, (sums, *shape)."""
 Multipliers = Mapping[str, IntArray]
 """For each curve what its operand weighs in the sum before it, (*shape), in units of 2^-SCALE."""
-
-
-@dataclass(frozen=True)
-class Split:
-    """A part of a region: one element of a wire is at least, or below, a number.
-
-    Attributes
-    ----------
-    wire : str
-    index : int
-        Of the element, in row-major order.
-    at : int
-    above : bool
-        Whether the element is at least `at`, or below it.
-    """
-
-    wire: str
-    index: int
-    at: int
-    above: bool
-
-    @property
-    def other(self) -> Split:
-        """The rest of the region."""
-        return Split(self.wire, self.index, self.at, not self.above)
-
-
-Sides = tuple[Side, Side]
-"""Lines below and above a curve, elements in row-major order."""
-
-
-class Hull(NamedTuple):
-    """Corners of the convex hulls of a curve, (corners, elements), between ends of its operand."""
-
-    lo: IntArray
-    hi: IntArray
-    z: NDArray[np.float64]
-    y: NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Region:
-    """A part of a box.
-
-    Attributes
-    ----------
-    ends : dict
-        For each wire the least and the greatest value of every element, (*shape) each.
-    sides : dict of Sides
-        By curve.
-    bits : dict of int
-        By curve the precision of its lines, which all parts of a box share.
-    hulls : dict of Hull
-        By curve what `duals` has found; proofs do without.
-    """
-
-    ends: dict[str, tuple[IntArray, IntArray]]
-    sides: dict[str, Sides] = field(default_factory=dict)
-    bits: dict[str, int] = field(default_factory=dict)
-    hulls: dict[str, Hull] = field(default_factory=dict)
-
-    def copy(self) -> Region:
-        """The same region, in dictionaries of its own."""
-        return Region(dict(self.ends), dict(self.sides), dict(self.bits), dict(self.hulls))
-
-    def points(self, wire: Wire) -> Points:
-        """The points of a curve in this region, (points, *shape)."""
-        lo, hi = (np.ravel(end) for end in self.ends[wire.operands[0]])
-        found = points(wire, np.arange(wire.size), lo, hi)
-        return Points(found.z.reshape(-1, *wire.shape), found.y.reshape(-1, *wire.shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,14 +203,14 @@ class Bounder:
         for k, region in enumerate(regions):
             own = index == k
             region.ends[wire.name] = tuple(  # type: ignore[assignment]
-                _with(end, places[k], new[own]) for end, new in zip(region.ends[wire.name], (low, high))
+                with_elements(end, places[k], new[own]) for end, new in zip(region.ends[wire.name], (low, high))
             )
             old_sides = region.sides.get(wire.name)
             if old_sides is None:
                 region.sides[wire.name] = sides
             else:
                 region.sides[wire.name] = tuple(  # type: ignore[assignment]
-                    Side(*(_with(old, places[k], new[own]) for old, new in zip(side, new_side)))
+                    Side(*(with_elements(old, places[k], new[own]) for old, new in zip(side, new_side)))
                     for side, new_side in zip(old_sides, sides)
                 )
 
@@ -489,13 +419,6 @@ class _Stack:
         if len(found) == 1:
             return np.asarray(found[0]).reshape(wire.shape)
         return np.stack(found)[self.of].reshape(-1, *wire.shape)
-
-
-def _with(array: IntArray, places: NDArray[np.int64], new: IntArray) -> IntArray:
-    """A copy with other elements at some places."""
-    found = array.astype(new.dtype) if new.dtype == object else array.copy()
-    found.flat[places] = new
-    return found
 
 
 def is_curve(operation: op.Operation) -> bool:

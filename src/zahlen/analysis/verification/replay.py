@@ -14,7 +14,8 @@ from .box import Ends, number_of
 from .certificates import Certificate, Node, Tree, shaped
 from .pairs import Equal, Invariant, Monotone
 from .properties import Point, Property, Stable, Within
-from .regions import Bounder, Region, Split
+from .region import Region, Split
+from .regions import Bounder
 
 MAX_POINTS = 1 << 16
 """Most points of a region that a leaf may go through."""

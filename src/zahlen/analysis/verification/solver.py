@@ -10,7 +10,8 @@ from ...machine import RangeError, ToolError
 from ...machine import operations as op
 from ..encoding import encode, free, solver_module
 from .attack import Batch
-from .regions import Bounder, Region
+from .region import Region
+from .regions import Bounder
 from .replay import inputs_of
 
 RATE = 50_000
