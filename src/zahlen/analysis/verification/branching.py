@@ -19,6 +19,7 @@ from ...machine import operations as op
 from .attack import Batch, corners, values
 from .certificates import Node, Tree, flat
 from .duals import Dual, Floats, Improved
+from .program import Program
 from .region import Region, Split
 from .regions import SCALE, Bounder
 from .replay import every_point, inputs_of, points_of
@@ -95,6 +96,8 @@ class Search:
     row : int
     deadline : float
         When it ends, by `time.monotonic`.
+    program : Program or None
+        Where multipliers come from; without one they are looked for by steps along slopes.
     regions : int
         How many were looked at.
     closest, least : Batch or None, float
@@ -104,6 +107,7 @@ class Search:
     bounder: Bounder
     row: int
     deadline: float
+    program: Program | None = None
     regions: int = 0
     closest: Batch | None = None
     least: float = np.inf
@@ -163,7 +167,7 @@ class Search:
     def _improved(self, some: list[Branch], linear: dict[str, Floats]) -> Iterator[Batch]:
         """Close these by multipliers, better ones than those of linear bounds and of wholes, or choose their splits."""
         dual = Dual(self.bounder, _regions(some), [self.row] * len(some))
-        found = dual.improve(dual.better(linear, [branch.start for branch in some]), STEPS)
+        found = self._multipliers(dual, linear, [branch.start for branch in some])
         yield from self._bad(self._inputs(found))
         for k, branch in enumerate(some):
             assert branch.region is not None
@@ -174,6 +178,25 @@ class Search:
             else:
                 branch.start = {n: m[k] for n, m in found.multipliers.items()}
                 branch.split = self._split(dual, found, k, branch.level)
+
+    def _multipliers(
+        self, dual: Dual, linear: dict[str, Floats], starts: list[dict[str, Floats] | None]
+    ) -> Improved:
+        if self.program is None:
+            return dual.improve(dual.better(linear, starts), STEPS)
+        solved = [self.program.solve(region, self.deadline - time.monotonic()) for region in dual.regions]
+        multipliers = {
+            n: np.stack([linear[n][k] if one is None else one.multipliers[n] for k, one in enumerate(solved)])
+            for n in linear
+        }
+        now = dual(multipliers)
+        operands = {
+            n: np.stack([(slope + now.chosen[n])[k] if one is None else one.operands[n] for k, one in enumerate(solved)])
+            for n, slope in now.slopes.items()
+        }
+        for n, x in now.inputs.items():
+            now.inputs[n] = np.stack([x[k] if one is None else one.inputs[n] for k, one in enumerate(solved)])
+        return Improved(now.bounds, multipliers, now, operands)
 
     def _inputs(self, found: Improved) -> Batch:
         """Where the bounds have the inputs."""

@@ -296,6 +296,7 @@ def corners(z: Floats, y: Floats) -> tuple[Floats, Floats]:
 
 def _side(z: Floats, y: Floats, sign: int) -> tuple[Floats, Floats]:
     """The lower side of the hull, or with -1 the upper one, of sorted points; the last is repeated as need be."""
+    before_that = np.full(z.shape[1], -1)
     while len(z) > 2:
         kept = np.ones(z.shape, dtype=bool)
         kept[1:-1] = z[1:-1] != z[:-2]
@@ -304,9 +305,10 @@ def _side(z: Floats, y: Floats, sign: int) -> tuple[Floats, Floats]:
         # what is not below the line between two other points is no corner, whatever becomes of those two
         over = sign * ((y[1:-1] - before[1]) * run - rise * (z[1:-1] - before[0])) >= 0
         kept[1:-1] &= ~(over & (behind[0] > z[1:-1]) & (before[0] < z[1:-1]))
-        most = int(kept.sum(axis=0).max())
-        if most == len(z):
+        count = kept.sum(axis=0)
+        if (count == before_that).all():
             break
+        before_that, most = count, int(count.max())
         # the last point stays the last
         kept[-1] = False
         chosen = np.argsort(~kept, axis=0, kind="stable")[: most - 1]

@@ -136,7 +136,7 @@ class Bounder:
                 for part in some:
                     self._meet(part, wire, *self._interval(part, wire))
             elif name in self.splittable:
-                self._tighten([part for part in some if self._bent(part, wire).sum() <= FEW], wire)
+                self._tighten([part for part in some if self.bent(part, wire).sum() <= FEW], wire)
             for k, part in zip(touched, some):
                 lo, hi = part.ends[name]
                 if (lo > hi).any():
@@ -246,7 +246,7 @@ class Bounder:
             return
         of, places = [], []
         for k, region in enumerate(regions):
-            some = np.flatnonzero(self._bent(region, wire))
+            some = np.flatnonzero(self.bent(region, wire))
             of.append(np.full(len(some), k))
             places.append(some)
         index, place = np.concatenate(of), np.concatenate(places)
@@ -266,7 +266,7 @@ class Bounder:
                 hi.flat[some[own]] = np.minimum(hi.flat[some[own]], narrow(-found.bounds[len(some) + own]))
                 regions[k].ends[wire.name] = self._on_grid(wire, lo, hi)
 
-    def _bent(self, region: Region, wire: Wire) -> NDArray[np.bool_]:
+    def bent(self, region: Region, wire: Wire) -> NDArray[np.bool_]:
         """Which elements of a wire are operands of a curve that is not constant there."""
         bent = np.zeros(wire.size, dtype=bool)
         for curve in self.curves.values():
@@ -329,7 +329,7 @@ class Bounder:
                 constant = constant + more
                 _collect(pending, wire.operands[0], operands[wire.name])
             else:
-                constant = constant + self._spread(pending, wire, weights)
+                constant = constant + self.spread(pending, wire, weights)
         for n, w in inputs.items():
             constant = constant + self._least(stack, n, w)
         return Backwards(np.maximum(best, rounded_up(constant)), inputs, operands)
@@ -351,7 +351,7 @@ class Bounder:
         total = row_sums(times(weights, height)) + row_sums(times(cut, stack.ends(wire.operands[0])[0]))
         return total >> bits, back
 
-    def _spread(self, pending: Weights, wire: Wire, weights: IntArray) -> IntArray:
+    def spread(self, pending: Weights, wire: Wire, weights: IntArray) -> IntArray:
         """Move the weights of a linear wire to its operands; returns what is constant."""
         operands = [self.wires[x] for x in wire.operands]
         for x, back in zip(operands, pull(wire.operation, weights, operands, self.doubles)):
@@ -394,7 +394,7 @@ class Bounder:
                 constant = constant + row_sums(least_terms(region.points(wire), weights[0], m)[None])
                 _collect(pending, wire.operands[0], m[None])
             else:
-                constant = constant + self._spread(pending, wire, weights)
+                constant = constant + self.spread(pending, wire, weights)
         return int(rounded_up(constant)[0])
 
 
