@@ -1,8 +1,6 @@
 """Branch and bound: regions are split until each is closed in integers, or a counterexample turns up.
 
-What is split is an element that the bound loses most at: the operand of a curve, where the curve is farthest from its
-line (a corner of a ReLU, say), weighed with how much it loses at the value that the relaxed problem has there; where no
-curve loses anything, an input. Each split makes a finite range smaller, so this ends.
+Each split makes a finite range smaller, so this ends.
 """
 
 from __future__ import annotations
@@ -15,14 +13,14 @@ from itertools import count
 
 import numpy as np
 
-from ...machine import operations as op
 from .attack import Batch, corners, values
 from .certificates import Node, Tree, flat
 from .duals import Dual, Floats, Improved
 from .program import Program
-from .region import Region, Split
+from .region import Region
 from .regions import SCALE, Bounder
-from .replay import every_point, inputs_of, points_of
+from .replay import every_point, points_of
+from .splitting import Choice, Splitter
 
 POINTS = 1 << 12
 """A region of at most so many points is gone through."""
@@ -30,8 +28,6 @@ BATCH = 32
 """Most regions that are split at once."""
 LONG = 0.5
 """Seconds of a step after which the next one takes fewer."""
-FEW, SOME = 3, 20
-"""Of so few elements of the inputs that change one is split, not a curve; of some of them at every other level."""
 STEPS = 60
 """How long multipliers are looked for in each region."""
 
@@ -49,9 +45,11 @@ class Branch:
     region : Region or None
         None once it is closed or split.
     leaf : Node or None
-    split : Split or None
+    choice : Choice or None
+        How it is split.
     parts : list of Branch
         Below and above the split.
+    parent : Branch or None
     start : dict or None
         Multipliers of the region that this is a part of.
     bound : float
@@ -63,8 +61,9 @@ class Branch:
     region: Region | None
     start: dict[str, Floats] | None = None
     leaf: Node | None = None
-    split: Split | None = None
+    choice: Choice | None = None
     parts: list[Branch] = field(default_factory=list)
+    parent: Branch | None = None
     bound: float = -np.inf
     level: int = 0
 
@@ -77,8 +76,9 @@ class Branch:
         found, pending = [], [self]
         while pending:
             branch = pending.pop()
-            if branch.split is not None:
-                found.append(Node("split", branch.split.wire, branch.split.index, branch.split.at))
+            if branch.choice is not None:
+                split = branch.choice.split
+                found.append(Node("split", split.wire, split.index, split.at))
                 pending += reversed(branch.parts)
             else:
                 assert branch.leaf is not None
@@ -111,6 +111,12 @@ class Search:
     regions: int = 0
     closest: Batch | None = None
     least: float = np.inf
+    splitter: Splitter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.splitter = Splitter(self.bounder)
+        if self.program is not None:
+            self.program.aim(self.row)
 
     def run(self, whole: Region) -> Tree | Batch:
         """A tree that proves the element of the goal to be nowhere negative, or inputs of which it is at one.
@@ -123,13 +129,13 @@ class Search:
         root = Branch(whole)
         number = count()
         heap: list[tuple[float, int, Branch]] = []
-        some, batch = [root], 1
+        some, batch, began = [root], 1, time.monotonic()
         while True:
-            began = time.monotonic()
             self.regions += len(some)
             for bad in self._examined(some):
                 return bad
             for branch in some:
+                self._learn(branch)
                 if branch.leaf is None:
                     heapq.heappush(heap, (branch.bound, next(number), branch))
             if not heap:
@@ -137,7 +143,14 @@ class Search:
             if time.monotonic() > self.deadline:
                 raise OutOfTimeError
             batch = min(batch * 2, BATCH) if time.monotonic() - began < LONG else max(batch // 2, 1)
+            began = time.monotonic()
             some = self._divided([heapq.heappop(heap)[2] for _ in range(min(batch, len(heap)))])
+
+    def _learn(self, part: Branch) -> None:
+        whole = part.parent
+        if whole is not None and whole.choice is not None and np.isfinite(whole.bound):
+            gain = (0.0 if part.leaf else min(part.bound, 0.0)) - whole.bound
+            self.splitter.learn(whole.choice, part is whole.parts[1], gain)
 
     def _examined(self, some: list[Branch]) -> Iterator[Batch]:
         """Close each of these, or choose where to split it; yields a batch with a counterexample if there is one."""
@@ -177,11 +190,9 @@ class Search:
                 branch.close(Node("dual", multipliers=tuple((n, flat(m)) for n, m in multipliers.items() if m.any())))
             else:
                 branch.start = {n: m[k] for n, m in found.multipliers.items()}
-                branch.split = self._split(dual, found, k, branch.level)
+                branch.choice = self.splitter.choose(dual, found, k, branch.level)
 
-    def _multipliers(
-        self, dual: Dual, linear: dict[str, Floats], starts: list[dict[str, Floats] | None]
-    ) -> Improved:
+    def _multipliers(self, dual: Dual, linear: dict[str, Floats], starts: list[dict[str, Floats] | None]) -> Improved:
         if self.program is None:
             return dual.improve(dual.better(linear, starts), STEPS)
         solved = [self.program.solve(region, self.deadline - time.monotonic()) for region in dual.regions]
@@ -191,7 +202,9 @@ class Search:
         }
         now = dual(multipliers)
         operands = {
-            n: np.stack([(slope + now.chosen[n])[k] if one is None else one.operands[n] for k, one in enumerate(solved)])
+            n: np.stack(
+                [(slope + now.chosen[n])[k] if one is None else one.operands[n] for k, one in enumerate(solved)]
+            )
             for n, slope in now.slopes.items()
         }
         for n, x in now.inputs.items():
@@ -220,14 +233,14 @@ class Search:
         regions, splits = [], []
         for branch in some:
             assert branch.region is not None
-            assert branch.split is not None
+            assert branch.choice is not None
             regions += [branch.region] * 2
-            splits += [branch.split.other, branch.split]
+            splits += [branch.choice.split.other, branch.choice.split]
         parts = self.bounder.parts(regions, splits)
         found = []
         for k, branch in enumerate(some):
             branch.parts = [
-                Branch(part, branch.start, bound=branch.bound, level=branch.level + 1)
+                Branch(part, branch.start, bound=branch.bound, level=branch.level + 1, parent=branch)
                 for part in parts[2 * k : 2 * k + 2]
             ]
             branch.region = branch.start = None
@@ -237,44 +250,6 @@ class Search:
                 else:
                     found.append(part)
         return found
-
-    # ------------------------------------------------------------------------------------------------ splitting
-
-    def _split(self, dual: Dual, found: Improved, k: int, level: int) -> Split:
-        region = dual.regions[k]
-        changing = sum(int((lo < hi).sum()) for lo, hi in inputs_of(self.bounder, region).values())
-        if changing <= FEW or (changing <= SOME and level % 2):
-            return self._input_split(found, k, region)
-        most, chosen = 1e-6, None
-        for name, wire in self.bounder.curves.items():
-            if name not in found.operands:
-                continue
-            below, above = region.sides[name]
-            w = found.at.weights[name][k].ravel()
-            gap = np.abs(w) * np.where(w >= 0, below.gap, above.gap) * 2.0 ** -region.bits[name]
-            lost = np.sqrt(gap * np.maximum(dual.lost(found, name, k), 0))
-            index = int(lost.argmax())
-            if lost[index] > most:
-                most = float(lost[index])
-                side = below if w[index] >= 0 else above
-                chosen = Split(wire.operands[0], index, int(side.at[index]), above=True)
-        return self._input_split(found, k, region) if chosen is None else chosen
-
-    def _input_split(self, found: Improved, k: int, region: Region) -> Split:
-        best, chosen = -1.0, None
-        for name, wire in self.bounder.wires.items():
-            if isinstance(wire.operation, op.Input):
-                lo, hi = region.ends[name]
-                w = found.at.weights.get(name)
-                width = (hi - lo).astype(np.float64)
-                score = np.where(width > 0, width * ((0 if w is None else np.abs(w[k])) + 1e-9), -1.0)
-                index = int(np.argmax(score))
-                if score.flat[index] > best:
-                    best, step = float(score.flat[index]), wire.alphabet.step
-                    low, high = int(lo.flat[index]), int(hi.flat[index])
-                    chosen = Split(name, index, low + ((high - low) // step + 1) // 2 * step, True)
-        assert chosen is not None
-        return chosen
 
 
 def _regions(some: list[Branch]) -> list[Region]:

@@ -13,6 +13,7 @@ from .attack import Batch, anneal, climb, first_corners, middle, values
 from .box import Box
 from .branching import OutOfTimeError, Search
 from .certificates import Certificate, Node, Tree, flat
+from .program import program
 from .properties import Property
 from .region import Region
 from .regions import Bounder
@@ -20,7 +21,7 @@ from .replay import every_point, points_of
 from .solver import solved
 from .verdict import Counterexample, Verdict
 
-SHARE = 0.8
+SHARE = 0.9
 """The part of the time after which a counterexample alone is looked for."""
 
 
@@ -105,8 +106,9 @@ class _Search:
         for x in climb(self.bounder, region, starts, np.array(rest)):
             if (bad := self._attacked(x)) is not None:
                 return bad
+        programs = program(self.bounder, region)
         for row in rest:
-            search = Search(self.bounder, row, self.started + self.seconds * SHARE)
+            search = Search(self.bounder, row, self.started + self.seconds * SHARE, programs)
             try:
                 found = search.run(region)
             except OutOfTimeError:

@@ -103,14 +103,6 @@ class Program:
             if name in bounder.curves or isinstance(wire.operation, op.Input):
                 self.values[name] = self._columns(wire, np.flatnonzero(lo < hi), whole)
 
-    @staticmethod
-    def coefficients(bounder: Bounder, whole: Region) -> int:
-        """About how many a program has: too many are more than `MOST`."""
-        free = {n: int((whole.ends[n][0] < whole.ends[n][1]).sum()) for n in bounder.wires}
-        inputs = sum(free[n] for n, wire in bounder.wires.items() if isinstance(wire.operation, op.Input))
-        bent = [free[name] for name in bounder.curves]
-        return sum(many * before for many, before in zip(bent, [inputs, *bent]))
-
     def _columns(self, wire: Wire, places: NDArray[np.int64], whole: Region) -> _Columns:
         lo, hi = (np.ravel(end)[places] for end in whole.ends[wire.name])
         variables = [self.solver.NumVar(float(a), float(b), "") for a, b in zip(lo.tolist(), hi.tolist())]
@@ -146,13 +138,15 @@ class Program:
                 continue
             weights = pending.pop(wire.name)
             if wire.name in self.values:
-                flat = weights.reshape(len(rows), -1).astype(np.float64)
+                flat = weights.reshape(len(rows), wire.size).astype(np.float64)
                 some = self.values[wire.name].places
                 parts[wire.name] = flat[:, some]
                 flat[:, some] = 0
                 constants += flat @ self.fixed[wire.name]
             elif isinstance(wire.operation, op.Constant):
-                constants += (weights * wire.operation.value).reshape(len(rows), -1).sum(axis=1).astype(np.float64)
+                constants += (
+                    (weights * wire.operation.value).reshape(len(rows), wire.size).sum(axis=1).astype(np.float64)
+                )
             else:
                 constants += self.bounder.spread(pending, wire, weights).astype(np.float64)
         return parts, constants
@@ -240,6 +234,19 @@ class Program:
             for row in rows[len(due) :]:
                 row.SetBounds(-np.inf, np.inf)
         self.hulls[name] = hull
+
+
+def program(bounder: Bounder, whole: Region) -> Program | None:
+    """The linear programs of parts of a box; None if they would be too large, or ortools is not installed."""
+    free = {n: int((whole.ends[n][0] < whole.ends[n][1]).sum()) for n in bounder.wires}
+    inputs = sum(free[n] for n, wire in bounder.wires.items() if isinstance(wire.operation, op.Input))
+    bent = [free[name] for name in bounder.curves]
+    if sum(many * before for many, before in zip(bent, [inputs, *bent])) > MOST:
+        return None
+    try:
+        return Program(bounder, whole)
+    except ToolError:
+        return None
 
 
 def _found(columns: _Columns) -> list[float]:

@@ -29,7 +29,7 @@ SCALE = 24
 ROWS = 512
 """How many sums are followed backwards at once."""
 
-FEW = 256
+CLOSER = 256
 """Only wires with at most so many elements that matter get closer ends in each part; others keep those of the box."""
 
 Weights = dict[str, IntArray]
@@ -136,7 +136,7 @@ class Bounder:
                 for part in some:
                     self._meet(part, wire, *self._interval(part, wire))
             elif name in self.splittable:
-                self._tighten([part for part in some if self.bent(part, wire).sum() <= FEW], wire)
+                self._tighten([part for part in some if self.bent(part, wire).sum() <= CLOSER], wire)
             for k, part in zip(touched, some):
                 lo, hi = part.ends[name]
                 if (lo > hi).any():
