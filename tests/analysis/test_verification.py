@@ -14,6 +14,7 @@ from strategies import random_batch, random_machine
 
 import zahlen.analysis.verification.branching
 from zahlen.analysis import Box, Equal, Invariant, Monotone, Stable, Within, replay, verify
+from zahlen.analysis.verification import program
 from zahlen.analysis.verification.duals import corners
 from zahlen.analysis.verification.lowering import Lowering
 from zahlen.machine import Builder, InputError, Levels, Machine
@@ -76,8 +77,10 @@ def test_lowered_wires_have_the_same_values(seed: int) -> None:
         assert np.array_equal(found[wires[name].name], expected[name])
 
 
+@pytest.mark.parametrize("most", [0, program.MOST], ids=["steps", "programs"])
 @pytest.mark.parametrize("seed", range(6))
-def test_a_network_is_decided_as_z3_decides_it(seed: int) -> None:
+def test_a_network_is_decided_as_z3_decides_it(seed: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "MOST", most)
     machine = small_network(seed, (6, 7, 5, 3))
     x = np.random.default_rng(seed).integers(0, 8, 6)
     label = int(machine.run(x[None])[0].argmax())
@@ -114,16 +117,16 @@ def z3_proves(machine: Machine, box: Box, label: int) -> bool:
     return bool(solver.check() == z3.unsat)
 
 
-def test_a_network_of_many_inputs_takes_branches() -> None:
+@pytest.mark.parametrize("most", [0, program.MOST], ids=["steps", "programs"])
+def test_a_network_of_many_inputs_takes_branches(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "MOST", most)
     machine = small_network(5, (12, 10, 6, 3))
     x = np.random.default_rng(0).integers(0, 8, 12)
     label = int(machine.run(x[None])[0].argmax())
-    methods = set()
-    for eps in (1, 2):
-        verdict = verify(machine, Box.ball(machine, x, eps), Stable(label), seconds=20)
-        assert verdict.status == "unknown" or replay(machine, verdict.certificate)
-        methods.add(verdict.method)
-    assert methods
+    found = [verify(machine, Box.ball(machine, x, eps), Stable(label), seconds=20) for eps in (1, 2)]
+    assert "branch and bound" in {verdict.method for verdict in found}
+    for verdict in found:
+        assert replay(machine, verdict.certificate)
 
 
 def test_ties_go_to_the_lower_index() -> None:
@@ -187,8 +190,15 @@ def test_random_boxes_hold_their_points() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_corners_have_the_same_least_values(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    z = rng.integers(0, 12, (int(rng.integers(3, 30)), 3)).astype(float)
-    y = rng.integers(-5, 6, 12)[z.astype(int)].astype(float)
+    z = rng.integers(0, 24, (int(rng.integers(3, 30)), 9)).astype(float)
+    y = np.sort(rng.integers(-5, 6, 24))[z.astype(int)].astype(float)
     found_z, found_y = corners(z, y)
     for w, m in rng.integers(-9, 10, (20, 2)):
         assert np.array_equal((w * y - m * z).min(axis=0), (w * found_y - m * found_z).min(axis=0))
+    run, rise = np.diff(found_z, axis=0), np.diff(found_y, axis=0)
+    for k in range(9):
+        (back,) = np.flatnonzero(run[:, k] < 0)
+        for side, sign in ((slice(None, back), 1), (slice(back + 1, None), -1)):
+            real = run[side, k] > 0
+            slopes = rise[side, k][real] / run[side, k][real]
+            assert (sign * np.diff(slopes) > 0).all(), "no corners of a hull"

@@ -299,7 +299,7 @@ def _side(z: Floats, y: Floats, sign: int) -> tuple[Floats, Floats]:
     before_that = np.full(z.shape[1], -1)
     while len(z) > 2:
         kept = np.ones(z.shape, dtype=bool)
-        kept[1:-1] = z[1:-1] != z[:-2]
+        kept[1:-1] = (z[1:-1] != z[:-2]) & (z[1:-1] != z[-1])
         before, behind = (z[:-2], y[:-2]), (z[2:], y[2:])
         run, rise = behind[0] - before[0], behind[1] - before[1]
         # what is not below the line between two other points is no corner, whatever becomes of those two
