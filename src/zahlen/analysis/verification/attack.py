@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,61 +94,80 @@ def climb(bounder: Bounder, region: Region, x: Batch, rows: NDArray[np.int64], r
         yield x
 
 
-def anneal(bounder: Bounder, x: Batch, row: int, deadline: float, seed: int = 0) -> Iterator[Batch]:
-    """From one input by changes of one element at a time, to where roundings happen to fall badly.
+class Annealing:
+    """Changes of one element at a time, to where roundings happen to fall badly.
 
     Simulated annealing at `CHAINS` temperatures that exchange what they have (replica exchange; Swendsen and Wang,
-    Phys. Rev. Lett. 57, 2607, 1986). It ends at the deadline, by `time.monotonic`.
+    Phys. Rev. Lett. 57, 2607, 1986). Nothing cools down: it goes on for as long as it is asked to.
 
     Parameters
     ----------
     bounder : Bounder
     x : Batch
-        One input.
+        One input, to begin at.
     row : int
         The element of the goal that should become negative.
-    deadline : float
     seed : int
     """
-    rng = np.random.default_rng(seed)
-    free = {n: np.flatnonzero(np.ravel(lo < hi)) for n, (lo, hi) in bounder.goal.ends.items()}
-    starts = dict(zip(free, np.cumsum([0, *map(len, free.values())])))
-    total = sum(map(len, free.values()))
-    if not total:
-        return
-    x = {n: np.repeat(v[:1], CHAINS, axis=0) for n, v in x.items()}
-    now = values(bounder, x)[:, row]
-    heat = None
-    for turn in count():
-        if time.monotonic() > deadline:
-            return
-        tried = {n: v.copy() for n, v in x.items()}
-        chosen, draw = rng.integers(0, total, CHAINS), rng.random(CHAINS)
-        for name, places in free.items():
-            chains = np.flatnonzero((chosen >= starts[name]) & (chosen < starts[name] + len(places)))
-            at = places[chosen[chains] - starts[name]]
-            lo, hi = (np.ravel(end)[at] for end in bounder.goal.ends[name])
-            flat, step = tried[name].reshape(CHAINS, -1), bounder.goal.machine.wires[name].alphabet.step
+
+    def __init__(self, bounder: Bounder, x: Batch, row: int, seed: int = 0) -> None:
+        self.bounder, self.row, self.rng = bounder, row, np.random.default_rng(seed)
+        self.free = {n: np.flatnonzero(np.ravel(lo < hi)) for n, (lo, hi) in bounder.goal.ends.items()}
+        self.starts = dict(zip(self.free, np.cumsum([0, *map(len, self.free.values())])))
+        self.total = sum(map(len, self.free.values()))
+        self.x = {n: np.repeat(v[:1], CHAINS, axis=0) for n, v in x.items()}
+        self.now = values(bounder, self.x)[:, row]
+        self.heat: Floats | None = None
+        self.turn = 0
+
+    def take(self, x: Batch) -> None:
+        """Let the coldest chain go on at another input, if the element is less there."""
+        found = values(self.bounder, x)[0, self.row]
+        if found < self.now[0]:
+            self.now[0] = found
+            for n, v in x.items():
+                self.x[n][0] = v[0]
+
+    def run(self, deadline: float) -> Batch | None:
+        """Inputs of which the element is negative at one, if that comes to pass before a time of `time.monotonic`."""
+        while self.total and time.monotonic() < deadline:
+            tried = self._tried()
+            found = values(self.bounder, tried)[:, self.row]
+            if (found < 0).any():
+                return tried
+            rise = (found - self.now).astype(np.float64)
+            if self.heat is None:
+                self.heat = np.geomspace(0.02, 1, CHAINS) * max(1.0, float(np.median(np.abs(rise))))
+            better = self.rng.random(CHAINS) < np.exp(np.minimum(0, -rise / self.heat))
+            for n, v in tried.items():
+                self.x[n][better] = v[better]
+            self.now = np.where(better, found, self.now)
+            if self.turn % EXCHANGE == 0:
+                self._exchange(self.heat)
+            self.turn += 1
+        return None
+
+    def _tried(self) -> Batch:
+        """For each chain its input with one element changed."""
+        tried = {n: v.copy() for n, v in self.x.items()}
+        chosen, draw = self.rng.integers(0, self.total, CHAINS), self.rng.random(CHAINS)
+        for name, places in self.free.items():
+            chains = np.flatnonzero((chosen >= self.starts[name]) & (chosen < self.starts[name] + len(places)))
+            at = places[chosen[chains] - self.starts[name]]
+            lo, hi = (np.ravel(end)[at] for end in self.bounder.goal.ends[name])
+            flat, step = tried[name].reshape(CHAINS, -1), self.bounder.goal.machine.wires[name].alphabet.step
             new = lo + step * (draw[chains] * ((hi - lo) // step)).astype(np.int64)
             flat[chains, at] = np.where(new < flat[chains, at], new, new + step)
-        found = values(bounder, tried)[:, row]
-        if (found < 0).any():
-            yield tried
-        rise = (found - now).astype(np.float64)
-        if heat is None:
-            heat = np.geomspace(0.02, 1, CHAINS) * max(1.0, float(np.median(np.abs(rise))))
-        better = rng.random(CHAINS) < np.exp(np.minimum(0, -rise / heat))
-        for n, v in tried.items():
-            x[n][better] = v[better]
-        now = np.where(better, found, now)
-        if turn % EXCHANGE == 0:
-            for first in (0, 1):
-                cold = np.arange(first, CHAINS - 1, 2)
-                gain = (1 / heat[cold] - 1 / heat[cold + 1]) * (now[cold] - now[cold + 1])
-                cold = cold[rng.random(len(cold)) < np.exp(np.minimum(0, gain))]
-                order = np.arange(CHAINS)
-                order[cold], order[cold + 1] = cold + 1, cold
-                x, now = {n: v[order] for n, v in x.items()}, now[order]
+        return tried
+
+    def _exchange(self, heat: Floats) -> None:
+        for first in (0, 1):
+            cold = np.arange(first, CHAINS - 1, 2)
+            gain = (1 / heat[cold] - 1 / heat[cold + 1]) * (self.now[cold] - self.now[cold + 1])
+            cold = cold[self.rng.random(len(cold)) < np.exp(np.minimum(0, gain))]
+            order = np.arange(CHAINS)
+            order[cold], order[cold + 1] = cold + 1, cold
+            self.x, self.now = {n: v[order] for n, v in self.x.items()}, self.now[order]
 
 
 def _gradient(

@@ -13,7 +13,7 @@ from itertools import count
 
 import numpy as np
 
-from .attack import Batch, corners, values
+from .attack import Annealing, Batch, corners, values
 from .certificates import Node, Tree, flat
 from .duals import Dual, Floats, Improved
 from .program import Program
@@ -28,6 +28,8 @@ BATCH = 32
 """Most regions that are split at once."""
 LONG = 0.5
 """Seconds of a step after which the next one takes fewer."""
+ANNEALED = 0.15
+"""The part of the time in which inputs are changed by chance."""
 STEPS = 60
 """How long multipliers are looked for in each region."""
 
@@ -102,6 +104,11 @@ class Search:
         How many were looked at.
     closest, least : Batch or None, float
         The input that was tried at which the element is least, and what it is there.
+    splitter : Splitter
+    annealing, annealed, started : Annealing or None, float, float
+        From there on by chance, for how many seconds so far, since the search began.
+    method : str
+        What found the inputs.
     """
 
     bounder: Bounder
@@ -112,6 +119,10 @@ class Search:
     closest: Batch | None = None
     least: float = np.inf
     splitter: Splitter = field(init=False)
+    annealing: Annealing | None = None
+    annealed: float = 0
+    method: str = "branch and bound"
+    started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.splitter = Splitter(self.bounder)
@@ -143,8 +154,25 @@ class Search:
             if time.monotonic() > self.deadline:
                 raise OutOfTimeError
             batch = min(batch * 2, BATCH) if time.monotonic() - began < LONG else max(batch // 2, 1)
+            if (found := self._annealed()) is not None:
+                return found
             began = time.monotonic()
             some = self._divided([heapq.heappop(heap)[2] for _ in range(min(batch, len(heap)))])
+
+    def _annealed(self) -> Batch | None:
+        """Inputs of which the element is negative at one, from the input that came closest, for a part of the time."""
+        now = time.monotonic()
+        due = ANNEALED * (now - self.started) - self.annealed
+        if self.closest is None or due < LONG:
+            return None
+        if self.annealing is None:
+            self.annealing = Annealing(self.bounder, self.closest, self.row)
+        self.annealing.take(self.closest)
+        found = self.annealing.run(min(now + due, self.deadline))
+        self.annealed += time.monotonic() - now
+        if found is not None:
+            self.method = "annealing"
+        return found
 
     def _learn(self, part: Branch) -> None:
         whole = part.parent

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...machine import InputError, IntArray, Machine
 from . import branching
-from .attack import Batch, anneal, climb, first_corners, middle, values
+from .attack import Batch, climb, first_corners, middle, values
 from .box import Box
 from .branching import OutOfTimeError, Search
 from .certificates import Certificate, Node, Tree, flat
@@ -21,8 +21,8 @@ from .replay import every_point, points_of
 from .solver import solved
 from .verdict import Counterexample, Verdict
 
-SHARE = 0.9
-"""The part of the time after which a counterexample alone is looked for."""
+SHARE = 0.95
+"""The part of the time after which CP-SAT alone looks for a counterexample."""
 
 
 def verify(machine: Machine, box: Box, property: Property, *, seconds: float = 60) -> Verdict:
@@ -113,25 +113,18 @@ class _Search:
                 found = search.run(region)
             except OutOfTimeError:
                 self.regions += search.regions
-                return self._last(region, search, rest)
+                return self._last(region, rest)
             self.regions += search.regions
             if isinstance(found, dict):
-                bad = self._attacked(found, "branch and bound")
+                bad = self._attacked(found, search.method)
                 assert bad is not None
                 return bad
             trees[row] = found
         method = "multipliers" if all(len(tree) == 1 for tree in trees) else "branch and bound"
         return self._verified(method, True, trees)
 
-    def _last(self, region: Region, search: Search, rows: list[int]) -> Verdict:
-        """A counterexample by annealing what came closest, or by CP-SAT, or no answer."""
-        now = time.monotonic()
-        left = self.started + self.seconds - now
-        if search.closest is not None:
-            for x in anneal(self.bounder, search.closest, search.row, now + left / 2):
-                bad = self._attacked(x, "annealing")
-                assert bad is not None
-                return bad
+    def _last(self, region: Region, rows: list[int]) -> Verdict:
+        """A counterexample by CP-SAT, or no answer."""
         found = solved(self.bounder, region, rows, self.started + self.seconds - time.monotonic())
         if found is not None and (bad := self._attacked(found, "CP-SAT")) is not None:
             return bad

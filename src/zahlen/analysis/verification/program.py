@@ -111,6 +111,8 @@ class Program:
     def _equal(self, operands: _Columns) -> list[Any]:
         """Rows that make operands of a curve the sums that they are."""
         wire = operands.wire
+        if not len(operands.places):
+            return []
         rows: IntArray = np.zeros((len(operands.places), wire.size), dtype=np.int64)
         rows[np.arange(len(rows)), operands.places] = 1
         parts, constants = self._sums(wire.name, rows.reshape(-1, *wire.shape))
