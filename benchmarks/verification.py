@@ -7,6 +7,7 @@ one formula of bit vectors (bitwuzla, z3), one model of CP-SAT: pip install 'zah
 
     OMP_NUM_THREADS=1 python benchmarks/verification.py    # queries of before are taken as recorded
     OMP_NUM_THREADS=1 python benchmarks/verification.py --only zahlen
+    OMP_NUM_THREADS=1 python benchmarks/verification.py --only zahlen --again 600  # what is open, with more time
     OMP_NUM_THREADS=1 python benchmarks/verification.py --images 3 --peer-images 1 --limit 5 --out /tmp/try
 """
 
@@ -114,6 +115,11 @@ class Log:
         keys = [(tool, eps, image, limit) for eps in EPS for image in images]
         return [self.records[key] for key in keys if key in self.records]
 
+    def again(self, images: list[int], limit: float) -> list[Record]:
+        """What zahlen said with more time of what it had left open."""
+        found = [r for r in self.records.values() if r["tool"] == ZAHLEN and r["limit"] > limit]
+        return sorted((r for r in found if r["image"] in images), key=lambda r: (r["eps"], r["image"]))
+
 
 def row(name: str, records: list[Record]) -> str:
     """How many queries were decided, in which time."""
@@ -135,7 +141,14 @@ def report(log: Log, chosen: list[int], some: list[int], facts: list[str], optio
     lines = [*facts, "", f"| eps {HEADER}", "|---" * 9 + "|"]
     lines += [row(str(eps), [r for r in mine if r["eps"] == eps]) for eps in EPS]
     lines += [row("all", mine), ""]
-    replayed = [r for r in mine if r["confirmed"] is not None]
+    again = log.again(chosen, options.limit)
+    if again:
+        most = max(r["limit"] for r in again)
+        lines += [f"Those that were open, asked again with at most {most:g} s each:", ""]
+        lines += [f"| eps {HEADER}", "|---" * 9 + "|"]
+        lines += [row(str(eps), some) for eps in EPS if (some := [r for r in again if r["eps"] == eps])]
+        lines += [row("all", again), ""]
+    replayed = [r for r in [*mine, *again] if r["confirmed"] is not None]
     lines += [
         f"Replayed: {len(replayed)} verdicts, {sum(r['confirmed'] for r in replayed)} confirmed, in "
         f"{sum(r['replay'] for r in replayed):.1f} s.",
@@ -153,7 +166,7 @@ def report(log: Log, chosen: list[int], some: list[int], facts: list[str], optio
             "", f"| way {HEADER}", "|---" * 9 + "|", row(ZAHLEN, log.of(ZAHLEN, some, options.limit)),
         ]  # fmt: skip
         lines += [row(tool, records) for tool, records in peers.items() if records]
-        lines += ["", f"Verdicts that contradict zahlen's: {contradictions(mine, peers)}."]
+        lines += ["", f"Verdicts that contradict zahlen's: {contradictions([*mine, *again], peers)}."]
     return "\n".join(lines) + "\n"
 
 
@@ -172,16 +185,28 @@ def about(machine: Machine, x: IntArray, y: IntArray) -> list[str]:
 
 def contradictions(mine: list[Record], peers: dict[str, list[Record]]) -> int:
     """How many verdicts there are of which one says the opposite."""
-    known = {(r["eps"], r["image"]): r["status"] for r in mine}
-    pairs = [(known[r["eps"], r["image"]], r["status"]) for records in peers.values() for r in records]
+    known = {(r["eps"], r["image"]): r["status"] for r in mine if r["status"] != "unknown"}
+    peer = [r for records in peers.values() for r in records]
+    pairs = [(known.get((r["eps"], r["image"]), "unknown"), r["status"]) for r in peer]
     return sum("unknown" not in pair and pair[0] != pair[1] for pair in pairs)
+
+
+def ask(log: Log, machine: Machine, x: IntArray, y: IntArray, queries: list[Record]) -> None:
+    """Whatever is not recorded of these."""
+    left = [q for q in queries if not log.known(q)]
+    for asked in track(left, description=left[0]["tool"] if left else ""):
+        query = machine, x[asked["image"]], int(y[asked["image"]]), asked["eps"], asked["limit"]
+        found = by_zahlen(*query) if asked["tool"] == ZAHLEN else by_peer(asked["tool"], *query)
+        log.add({**asked, **found})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", type=Path, default=RESULTS / "verification.zn", help="trained if missing")
     parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--eps", type=int, nargs="+", choices=EPS, default=EPS)
     parser.add_argument("--limit", type=float, default=60, help="seconds for a query")
+    parser.add_argument("--again", type=float, help="seconds for those that zahlen leaves open")
     parser.add_argument("--peer-images", type=int, default=10)
     parser.add_argument("--peer-limit", type=float, default=60)
     parser.add_argument("--only", nargs="+", choices=[ZAHLEN, *verification_peers.TOOLS])
@@ -198,10 +223,12 @@ def main() -> None:
     log = Log(options.out / "verification.jsonl", machine)
     for tool in options.only or [ZAHLEN, *verification_peers.TOOLS]:
         images, limit = (chosen, options.limit) if tool == ZAHLEN else (some, options.peer_limit)
-        queries = [{"tool": tool, "eps": eps, "image": k, "limit": limit} for eps in EPS for k in images]
-        for asked in track([q for q in queries if not log.known(q)], description=tool):
-            query = machine, x[asked["image"]], int(y[asked["image"]]), asked["eps"], limit
-            log.add({**asked, **(by_zahlen(*query) if tool == ZAHLEN else by_peer(tool, *query))})
+        queries = [{"tool": tool, "eps": eps, "image": k, "limit": limit} for eps in options.eps for k in images]
+        ask(log, machine, x, y, queries)
+    if options.again:
+        left = [r for r in log.of(ZAHLEN, chosen, options.limit) if r["status"] == "unknown"]
+        more = [{**{key: r[key] for key in ("tool", "eps", "image")}, "limit": options.again} for r in left]
+        ask(log, machine, x, y, [q for q in more if q["eps"] in options.eps])
     facts = about(machine, x, y)
     facts += [
         "", f"Queries: the first {len(chosen)} test images that are named right, at most {options.limit:g} s each."

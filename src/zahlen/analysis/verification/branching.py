@@ -142,6 +142,8 @@ class Search:
         heap: list[tuple[float, int, Branch]] = []
         some, batch, began = [root], 1, time.monotonic()
         while True:
+            if time.monotonic() > self.deadline:
+                raise OutOfTimeError
             self.regions += len(some)
             for bad in self._examined(some):
                 return bad
@@ -151,8 +153,6 @@ class Search:
                     heapq.heappush(heap, (branch.bound, next(number), branch))
             if not heap:
                 return root.tree()
-            if time.monotonic() > self.deadline:
-                raise OutOfTimeError
             batch = min(batch * 2, BATCH) if time.monotonic() - began < LONG else max(batch // 2, 1)
             if (found := self._annealed()) is not None:
                 return found
