@@ -1,8 +1,8 @@
 """Multipliers that make a bound large, looked for in floats.
 
 `Bounder.dual_bound` is concave in its multipliers, so steps along a subgradient lead to the best bound that single
-curves allow (that of the linear program over their convex hulls). What is found here proves nothing: it is rounded, and
-the bound is computed again in integers.
+curves allow (that of the linear program over their convex hulls), which `program` finds where that is not too large.
+What is found here proves nothing: it is rounded, and the bound is computed again in integers.
 """
 
 from __future__ import annotations
