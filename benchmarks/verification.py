@@ -144,9 +144,11 @@ def report(log: Log, chosen: list[int], some: list[int], facts: list[str], optio
     again = log.again(chosen, options.limit)
     if again:
         most = max(r["limit"] for r in again)
-        lines += [f"Those that were open, asked again with at most {most:g} s each:", ""]
+        left = sum(r["status"] == "unknown" for r in mine)
+        lines += [f"Of the {left} that were open {len(again)} were asked again, at most {most:g} s each:", ""]
         lines += [f"| eps {HEADER}", "|---" * 9 + "|"]
-        lines += [row(str(eps), some) for eps in EPS if (some := [r for r in again if r["eps"] == eps])]
+        asked = {eps: [r for r in again if r["eps"] == eps] for eps in EPS}
+        lines += [row(str(eps), records) for eps, records in asked.items() if records]
         lines += [row("all", again), ""]
     replayed = [r for r in [*mine, *again] if r["confirmed"] is not None]
     lines += [
