@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...machine import IntArray, ToolError, Wire
+from ...machine import IntArray, Wire
 from ...machine import operations as op
 from .duals import Floats, hulls
 from .region import Hull, Region
@@ -77,13 +77,15 @@ class Program:
 
     Raises
     ------
-    ToolError
-        If ortools is not installed.
+    ImportError
+        If OR-Tools is not installed.
     """
 
     def __init__(self, bounder: Bounder, whole: Region) -> None:
+        from ortools.linear_solver import pywraplp
+
         self.bounder = bounder
-        self.solver: Any = _linear_solver().Solver.CreateSolver("GLOP")
+        self.solver: Any = pywraplp.Solver.CreateSolver("GLOP")
         self.solver.SetSolverSpecificParametersAsString("use_dual_simplex: true use_preprocessing: false")
         self.fixed = {n: np.ravel(lo).astype(np.float64) for n, (lo, _) in whole.ends.items()}
         self.values: dict[str, _Columns] = {}
@@ -99,7 +101,7 @@ class Program:
                 some = np.flatnonzero(lo < hi)
                 self.operands[name] = self._columns(operand, some, whole)
                 self.sums[name] = self._equal(self.operands[name])
-                self.edges[name] = [[] for _ in range(wire.size)]
+                self.edges[name] = [[] for _ in some]
             if name in bounder.curves or isinstance(wire.operation, op.Input):
                 self.values[name] = self._columns(wire, np.flatnonzero(lo < hi), whole)
 
@@ -239,7 +241,7 @@ class Program:
 
 
 def program(bounder: Bounder, whole: Region) -> Program | None:
-    """The linear programs of parts of a box; None if they would be too large, or ortools is not installed."""
+    """The linear programs of parts of a box; None if they would be too large, or OR-Tools is not installed."""
     free = {n: int((whole.ends[n][0] < whole.ends[n][1]).sum()) for n in bounder.wires}
     inputs = sum(free[n] for n, wire in bounder.wires.items() if isinstance(wire.operation, op.Input))
     bent = [free[name] for name in bounder.curves]
@@ -247,17 +249,9 @@ def program(bounder: Bounder, whole: Region) -> Program | None:
         return None
     try:
         return Program(bounder, whole)
-    except ToolError:
+    except ImportError:
         return None
 
 
 def _found(columns: _Columns) -> list[float]:
     return [variable.solution_value() for variable in columns.variables]
-
-
-def _linear_solver() -> Any:
-    try:
-        from ortools.linear_solver import pywraplp
-    except ImportError:
-        raise ToolError("this needs OR-Tools; install it with: pip install 'zahlen[analysis]'") from None
-    return pywraplp
